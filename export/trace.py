@@ -1,0 +1,70 @@
+"""What a world did, layer by layer and step by step: the arrays that the parity ladder compares."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from .errors import InputDataError
+from .graph import Graph
+
+Array = npt.NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LayerTrace:
+    """One neuron layer over time.
+
+    Attributes:
+        s: spikes, uint8 [T, B, n].
+        v: membrane after the step (after a hard reset), float32/float64 or int64 [T, B, n]; None if not recorded.
+        theta: threshold mantissa, int64 [T, B]; None where the threshold is constant.
+        saturations: membranes clipped, int; 0 in float worlds.
+    """
+
+    s: Array
+    v: Array | None = None
+    theta: Array | None = None
+    saturations: int = 0
+
+
+Trace = dict[str, LayerTrace]
+"""Neuron node name to what it did."""
+
+
+def check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> tuple[int, int]:
+    """Check a batch of inputs against the graph's input nodes.
+
+    Args:
+        graph: the graph.
+        inputs: name to [T, B, size]; spikes are 0/1, graded values fit 16 bits.
+
+    Returns:
+        (T, B).
+
+    Raises:
+        InputDataError: names, shapes or values do not fit.
+    """
+    nodes = graph.inputs()
+    if set(inputs) != set(nodes):
+        raise InputDataError(f"inputs: are {sorted(inputs)}, allowed are exactly {sorted(nodes)}; rename the arrays")
+    shapes = {tuple(array.shape[:2]) for array in inputs.values() if array.ndim == 3}
+    for name, array in inputs.items():
+        node = nodes[name]
+        if array.ndim != 3 or array.shape[2] != node.size or 0 in array.shape or len(shapes) != 1:
+            raise InputDataError(
+                f"input {name}: shape {array.shape}, allowed is [T, B, {node.size}] with the same "
+                "T ≥ 1 and B ≥ 1 for all inputs"
+            )
+        if node.kind == "spike" and not np.isin(array, (0, 1)).all():
+            raise InputDataError(f"input {name}: holds values other than 0 and 1; give binary spikes")
+        if node.kind == "graded" and not (np.abs(array.astype(np.float64)) < 1 << 15).all():
+            raise InputDataError(f"input {name}: holds values beyond ±32767; graded values have 16 bits")
+        if node.kind == "graded" and not np.array_equal(array, np.round(array)):
+            raise InputDataError(f"input {name}: holds fractions; graded values are integers, quantise them first")
+    num_steps, batch = next(iter(shapes))
+    return num_steps, batch

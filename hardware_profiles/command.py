@@ -1,0 +1,36 @@
+"""The frame that all four commands share: one-line errors, exit codes, thread counts."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from .errors import AxonportError
+
+EXIT_USER_ERROR = 2
+EXIT_INTERRUPTED = 130
+
+
+def run_command(
+    parser: argparse.ArgumentParser,
+    handle: Callable[[argparse.Namespace], int | None],
+    arguments: Sequence[str] | None = None,
+) -> int:
+    """Parse `arguments`, run `handle`, and turn what a user can mend into one line on stderr.
+
+    Returns:
+        The exit code: what `handle` returned (None is 0), 2 for a user's error, 130 for Ctrl-C.
+    """
+    args = parser.parse_args(arguments)
+    if os.environ.get("AXONPORT_DEBUG"):
+        return handle(args) or 0
+    try:
+        return handle(args) or 0
+    except AxonportError as error:
+        print(f"{parser.prog}: error: {error}", file=sys.stderr)
+        return EXIT_USER_ERROR
+    except KeyboardInterrupt:
+        print(f"{parser.prog}: interrupted; nothing half-written was kept", file=sys.stderr)
+        return EXIT_INTERRUPTED

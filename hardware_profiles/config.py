@@ -1,0 +1,90 @@
+"""TOML files to frozen dataclasses: unknown keys, wrong types and missing keys are errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import sys
+import typing
+from pathlib import Path
+from typing import Any, TypeVar
+
+from .errors import ConfigError
+
+if sys.version_info >= (3, 11):
+    import tomllib
+else:
+    import tomli as tomllib
+
+T = TypeVar("T")
+
+MAX_TOML_BYTES = 1_000_000
+"""A hand-written config is far smaller; anything larger is a mistake or an attack."""
+
+
+def read_toml(path: Path) -> dict[str, Any]:
+    """Read one TOML file.
+
+    Raises:
+        ConfigError: the file is missing, larger than 1 MB, or not TOML.
+    """
+    if not path.is_file():
+        raise ConfigError(f"config {path}: no such file; give a TOML file, for example configs/demo.toml")
+    if path.stat().st_size > MAX_TOML_BYTES:
+        raise ConfigError(f"config {path}: {path.stat().st_size} bytes; at most {MAX_TOML_BYTES} are read")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"config {path}: not valid TOML ({error}); mend that line") from error
+
+
+def from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
+    """Build the frozen dataclass `cls` from `values`, checking every key and type.
+
+    Args:
+        cls: a dataclass whose fields are bool, int, float, str, tuples of those, or such dataclasses.
+        values: the mapping, as TOML gives it.
+        where: how messages name the mapping, for example `configs/demo.toml [training]`.
+
+    Raises:
+        ConfigError: unknown key, missing key, or a value of another type.
+    """
+    if not isinstance(values, dict):
+        raise ConfigError(f"{where}: is {type(values).__name__}, allowed is a table of keys")
+    hints = typing.get_type_hints(cls)
+    fields = {field.name: field for field in dataclasses.fields(cls)}  # type: ignore[arg-type]
+    for key in values:
+        if key not in fields:
+            raise ConfigError(f"{where}: unknown key '{key}'; allowed are {', '.join(sorted(fields))}")
+    built: dict[str, Any] = {}
+    for name, field in fields.items():
+        if name in values:
+            built[name] = _convert(hints[name], values[name], f"{where} {name}")
+        elif field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING:
+            raise ConfigError(f"{where}: key '{name}' is missing; add it")
+    try:
+        return cls(**built)
+    except ConfigError as error:
+        raise ConfigError(f"{where}: {error}") from error
+
+
+def _convert(hint: Any, value: Any, where: str) -> Any:
+    """Return `value` as the type `hint` asks for; ints are taken for floats, nothing else is bent."""
+    if dataclasses.is_dataclass(hint):
+        return from_mapping(typing.cast(type, hint), value, where)
+    if typing.get_origin(hint) is tuple:
+        if not isinstance(value, list):
+            raise ConfigError(f"{where}: is {value!r}, allowed is a list")
+        item = typing.get_args(hint)[0]
+        return tuple(_convert(item, entry, f"{where}[{i}]") for i, entry in enumerate(value))
+    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
+        raise ConfigError(f"{where}: is {value!r} ({type(value).__name__}), allowed is {hint.__name__}")
+    return value
+
+
+def as_mapping(config: Any) -> dict[str, Any]:
+    """Turn a config dataclass back into plain TOML/JSON values (tuples become lists)."""
+    return {
+        key: list(value) if isinstance(value, tuple) else value for key, value in dataclasses.asdict(config).items()
+    }

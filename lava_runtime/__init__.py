@@ -1,0 +1,1 @@
+"""Integer and float graphs on Lava: one process per node, or one fused process; always ends."""

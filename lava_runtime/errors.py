@@ -1,0 +1,7 @@
+"""Errors of the Lava runtime, all of which a user can mend or report."""
+
+from hardware_profiles.errors import AxonportError
+
+
+class LavaRuntimeError(AxonportError):
+    """A run on Lava that cannot start, or that ended without a result."""
