@@ -7,22 +7,19 @@ covers, where it comes from and how it was obtained. `docs/energy.md` describes 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from .arithmetic import IntegerFormat
+from .coefficient import Coefficient, require_text
 from .config import from_mapping, read_toml
 from .errors import ConfigError, ProfileError
 
 FORMAT = "axonport-profile-1"
 PROFILE_FOLDER = Path(__file__).resolve().parent / "profiles"
 FAMILIES = ("neuromorphic", "processor")
-
-KINDS = ("measured", "simulated", "inferred", "assumed")
-"""How a figure was obtained, best first; a result is as good as the worst figure in it."""
 
 CAPABILITIES = {
     "binary_spikes": "spikes of one bit",
@@ -33,27 +30,6 @@ CAPABILITIES = {
     "no_reset": "the membrane keeps its value after a spike",
 }
 """What a model may require of a chip: the vocabulary of `Activity.requires` and of every profile."""
-
-COEFFICIENT_UNITS = {
-    "synop_energy": "J",
-    "neuron_update_active_energy": "J",
-    "neuron_update_inactive_energy": "J",
-    "spike_within_tile_energy": "J",
-    "spike_hop_energy": "J",
-    "hops_per_spike": "1",
-    "threshold_controller_energy": "J",
-    "threshold_delivery_energy": "J",
-    "static_power": "W",
-    "host_power": "W",
-    "synop_time": "s",
-    "neuron_update_time": "s",
-    "barrier_time": "s",
-    "step_time_floor": "s",
-    "tdp_power": "W",
-    "idle_power": "W",
-    "peak_flop_rate": "FLOP/s",
-}
-"""Every coefficient that a profile may carry, with its SI unit."""
 
 LIMITS = (
     "neurons_per_core",
@@ -70,58 +46,6 @@ REQUIRED_COEFFICIENTS = {
 }
 
 
-def _require_text(**texts: str) -> None:
-    for name, text in texts.items():
-        if not text.strip():
-            raise ConfigError(f"{name} is empty; say it in words")
-
-
-def _require_kind(kind: str) -> None:
-    if kind not in KINDS:
-        raise ConfigError(f"kind is '{kind}', allowed are {', '.join(KINDS)}")
-
-
-@dataclass(frozen=True, kw_only=True)
-class Coefficient:
-    """One cost with its range.
-
-    Attributes:
-        name: one of `COEFFICIENT_UNITS`.
-        value: the central figure.
-        low: smallest figure that the evidence allows.
-        high: largest figure that the evidence allows.
-        unit: SI unit, as `COEFFICIENT_UNITS` gives it.
-        covers: what one of it counts.
-        source: publication, table or rule.
-        kind: one of `KINDS`.
-    """
-
-    name: str
-    value: float
-    low: float
-    high: float
-    unit: str
-    covers: str
-    source: str
-    kind: str
-
-    def __post_init__(self) -> None:
-        if self.name not in COEFFICIENT_UNITS:
-            raise ConfigError(f"unknown coefficient '{self.name}'; allowed are {', '.join(sorted(COEFFICIENT_UNITS))}")
-        if self.unit != COEFFICIENT_UNITS[self.name]:
-            raise ConfigError(
-                f"unit is '{self.unit}', allowed is '{COEFFICIENT_UNITS[self.name]}'; convert the figures"
-            )
-        if not all(math.isfinite(figure) for figure in (self.low, self.value, self.high)):
-            raise ConfigError("low, value and high must be finite numbers")
-        if not 0.0 <= self.low <= self.value <= self.high:
-            raise ConfigError(
-                f"low {self.low:g}, value {self.value:g}, high {self.high:g}; allowed is 0 ≤ low ≤ value ≤ high"
-            )
-        _require_kind(self.kind)
-        _require_text(covers=self.covers, source=self.source)
-
-
 @dataclass(frozen=True, kw_only=True)
 class Limit:
     """A published limit of one core or chip: a count or a number of bits."""
@@ -129,15 +53,13 @@ class Limit:
     name: str
     value: int
     source: str
-    kind: str
 
     def __post_init__(self) -> None:
         if self.name not in LIMITS:
             raise ConfigError(f"unknown limit '{self.name}'; allowed are {', '.join(LIMITS)}")
         if self.value < 1:
             raise ConfigError(f"value is {self.value}, allowed is at least 1")
-        _require_kind(self.kind)
-        _require_text(source=self.source)
+        require_text(source=self.source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +83,7 @@ class Capability:
             raise ConfigError(f"unknown capability '{self.name}'; allowed are {', '.join(CAPABILITIES)}")
         if self.compartments_per_neuron < 1:
             raise ConfigError(f"compartments_per_neuron is {self.compartments_per_neuron}, allowed is at least 1")
-        _require_text(source=self.source)
+        require_text(source=self.source)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,8 +131,19 @@ class Profile:
         """Return the limit called `name`, or None where it is not published."""
         return next((entry for entry in self.limits if entry.name == name), None)
 
+    def require_limit(self, name: str) -> Limit:
+        """Return the limit called `name`.
+
+        Raises:
+            ProfileError: the profile does not give it.
+        """
+        entry = self.limit(name)
+        if entry is None:
+            raise ProfileError(f"profile {self.name}: has no limit '{name}'; add it with its source")
+        return entry
+
     def missing_capabilities(self, requires: tuple[str, ...]) -> tuple[str, ...]:
-        """Return what a model requires and this chip cannot do, in the order of `CAPABILITIES`.
+        """Return what a model requires and this chip cannot do, sorted.
 
         Raises:
             ProfileError: a requirement is not in the vocabulary.
@@ -219,7 +152,7 @@ class Profile:
             if name not in CAPABILITIES:
                 raise ProfileError(f"requirement '{name}': unknown; allowed are {', '.join(CAPABILITIES)}")
         supported = {entry.name for entry in self.capabilities if entry.supported}
-        return tuple(name for name in CAPABILITIES if name in requires and name not in supported)
+        return tuple(sorted(set(requires) - supported))
 
     def compartments_per_neuron(self, requires: tuple[str, ...]) -> int:
         """Return how many hardware compartments one neuron of a model with `requires` occupies."""
