@@ -21,7 +21,7 @@ Reset = Literal["zero", "subtract", "none"]
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Input:
-    """Values from outside: `kind` 'spike' carries 0/1, 'graded' signed 16-bit integers."""
+    """Values from outside: `kind` 'spike' carries 0/1, 'graded' signed 11-bit integers."""
 
     size: int
     kind: Literal["spike", "graded"] = "spike"

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from hardware_profiles.arithmetic import CONTEXT_MAX
+
 from .errors import InputDataError
 from .graph import Graph
 
@@ -41,7 +43,7 @@ def check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> tuple[int, int]:
 
     Args:
         graph: the graph.
-        inputs: name to [T, B, size]; spikes are 0/1, graded values fit 16 bits.
+        inputs: name to [T, B, size]; spikes are 0/1, graded values fit 11 bits.
 
     Returns:
         (T, B).
@@ -62,8 +64,8 @@ def check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> tuple[int, int]:
             )
         if node.kind == "spike" and not np.isin(array, (0, 1)).all():
             raise InputDataError(f"input {name}: holds values other than 0 and 1; give binary spikes")
-        if node.kind == "graded" and not (np.abs(array.astype(np.float64)) < 1 << 15).all():
-            raise InputDataError(f"input {name}: holds values beyond ±32767; graded values have 16 bits")
+        if node.kind == "graded" and not (np.abs(array.astype(np.float64)) <= CONTEXT_MAX).all():
+            raise InputDataError(f"input {name}: holds values beyond ±{CONTEXT_MAX}; graded values have 11 bits")
         if node.kind == "graded" and not np.array_equal(array, np.round(array)):
             raise InputDataError(f"input {name}: holds fractions; graded values are integers, quantise them first")
     num_steps, batch = next(iter(shapes))

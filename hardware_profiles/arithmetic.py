@@ -24,8 +24,10 @@ CONTROLLER_ACCUMULATOR_BITS = 32
 """The controller's accumulator is a signed 32-bit word; `ThresholdController.check_range` proves it."""
 CONTEXT_FRACTION_BITS = 8
 """A context statistic of 1.0 is sent as the graded value 256."""
-CONTEXT_BITS = 16
-"""A context statistic travels as a signed 16-bit graded value."""
+CONTEXT_BITS = 11
+"""A context statistic travels as a signed 11-bit graded value, ±1023 (±4.0), so that the controller's
+accumulator stays below 2^31 for weights up to ±4."""
+CONTEXT_MAX = (1 << (CONTEXT_BITS - 1)) - 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,7 +163,7 @@ class ThresholdController:
     def drive_bound(self) -> int:
         """Return the largest magnitude the accumulator can reach on any input."""
         deviation_max = 2 * self.population * max(self.num_groups - 1, 0) // max(self.num_groups, 1)
-        context_max = 1 << (CONTEXT_BITS - 1)
+        context_max = CONTEXT_MAX
         return (
             abs(self.weight_count) * self.population
             + abs(self.weight_deviation) * deviation_max
@@ -215,8 +217,7 @@ class ThresholdController:
 
 
 def quantize_context(statistics: npt.NDArray[Any]) -> npt.NDArray[np.int16]:
-    """Quantise context statistics once: clip(floor(256·c + 1/2), ±32767), the values every world replays."""
-    limit = (1 << (CONTEXT_BITS - 1)) - 1
+    """Quantise context statistics once: clip(floor(256·c + 1/2), ±1023), the values every world replays."""
     scaled = np.floor(np.asarray(statistics, dtype=np.float64) * (1 << CONTEXT_FRACTION_BITS) + 0.5)
-    quantized: npt.NDArray[np.int16] = np.clip(scaled, -limit, limit).astype(np.int16)
+    quantized: npt.NDArray[np.int16] = np.clip(scaled, -CONTEXT_MAX, CONTEXT_MAX).astype(np.int16)
     return quantized

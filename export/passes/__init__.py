@@ -1,0 +1,1 @@
+"""Passes: functions Graph -> Graph, one per file; `pipeline` puts them in order."""
