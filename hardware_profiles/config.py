@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
+import types
 import typing
 from pathlib import Path
 from typing import Any, TypeVar
@@ -69,6 +70,9 @@ def from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
 
 def _convert(hint: Any, value: Any, where: str) -> Any:
     """Return `value` as the type `hint` asks for; ints are taken for floats, nothing else is bent."""
+    if isinstance(hint, types.UnionType):  # X | None: JSON's null
+        options = [option for option in typing.get_args(hint) if option is not type(None)]
+        return None if value is None else _convert(options[0], value, where)
     if dataclasses.is_dataclass(hint):
         return from_mapping(typing.cast(type, hint), value, where)
     if typing.get_origin(hint) is tuple:
