@@ -1,0 +1,92 @@
+"""Lava's runtime, with the waiting taken out of it: every step can be watched from outside."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from lava.magma.compiler.compiler import Compiler
+from lava.magma.core.process.message_interface_enum import ActorType
+from lava.magma.core.process.process import ProcessServer
+from lava.magma.core.run_conditions import RunSteps
+from lava.magma.core.run_configs import Loihi2SimCfg
+from lava.magma.runtime.mgmt_token_enums import MGMT_COMMAND, MGMT_RESPONSE, enum_equal
+from lava.magma.runtime.runtime import Runtime
+
+from .actors import Actors
+
+LEAVE_S = 5.0
+"""How long actors may take to stop by themselves after a run that succeeded."""
+
+
+class GuardedRuntime(Runtime):
+    """Builds, starts and ends the actors of a compiled network without ever waiting for one of them."""
+
+    @classmethod
+    def compile(cls, process: Any, number_format: str, models: Mapping[Any, type]) -> GuardedRuntime:
+        """Compile the network that `process` is part of.
+
+        Args:
+            process: any Process of the network.
+            number_format: the tag by which ProcessModels are selected.
+            models: Process instance to ProcessModel, where the tag is not to decide.
+        """
+        configuration = Loihi2SimCfg(select_tag=number_format, exception_proc_model_map=dict(models))
+        executable = Compiler().compile(process, configuration)
+        # every Compiler adds one more handler to the same logger
+        logging.getLogger(Compiler.__module__).handlers.clear()
+        runtime = cls(executable, ActorType.MultiProcessing)
+        executable.assign_runtime_to_all_processes(runtime)
+        return runtime
+
+    def _build_message_infrastructure(self) -> None:
+        self._messaging_infrastructure = Actors()
+        self._messaging_infrastructure.start()
+
+    @property
+    def infrastructure(self) -> Actors | None:
+        """The actors, once `build` has begun."""
+        return self._messaging_infrastructure
+
+    def build(self) -> None:
+        """Fork all actors; they build their models meanwhile."""
+        self._build_watchdog_manager()
+        self._build_message_infrastructure()
+        self._build_channels()
+        self._build_sync_channels()
+        self._build_processes()
+        for process, actor in zip(self._executable.proc_builders, self._messaging_infrastructure.actors, strict=True):
+            actor.name = process.name
+        self._build_runtime_services()
+        self._start_ports()
+        self._is_initialized = True
+
+    def begin(self, num_steps: int) -> None:
+        """Start `num_steps` time steps and return at once."""
+        self.start(RunSteps(num_steps=num_steps, blocking=False))
+
+    def done(self) -> bool:
+        """Return whether the steps that were begun are over."""
+        (port,) = self.service_to_runtime
+        return bool(port.probe()) and enum_equal(port.recv(), MGMT_RESPONSE.DONE)
+
+    def end(self, *, gently: bool) -> None:
+        """End all actors: by Lava's own STOP where `gently`, by SIGKILL where that does not help."""
+        if self._messaging_infrastructure is not None:
+            if gently:
+                for port in self.runtime_to_service:
+                    port.send(MGMT_COMMAND.STOP)
+                self._messaging_infrastructure.leave(LEAVE_S)
+            self.join()
+            self._messaging_infrastructure.stop()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Cut the ties that would make Lava stop this runtime again, or keep its arrays for ever."""
+        self._is_started = self._is_running = False
+        processes = set(self._executable.proc_builders)
+        for process in processes:
+            process.runtime = None
+        server = ProcessServer()
+        server.processes = [process for process in server.processes if process not in processes]

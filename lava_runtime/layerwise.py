@@ -1,0 +1,82 @@
+"""Granularity "processes": one Lava Process per node, what the owner of a chip would deploy."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+import numpy as np
+
+from export.graph import Graph
+from export.nodes import NEURONS
+from export.trace import Array, LayerTrace, Trace, check_inputs
+from export.verify import verify
+
+from .compat import load_lava
+from .counts import count_saturations
+
+NumberFormat = Literal["fixed_pt", "floating_pt"]
+DIALECTS: dict[NumberFormat, Literal["integer", "float"]] = {"fixed_pt": "integer", "floating_pt": "float"}
+"""The dialect of the graphs that each number format runs."""
+
+
+def run_processes(
+    graph: Graph,
+    inputs: Mapping[str, Array],
+    *,
+    number_format: NumberFormat,
+    progress: bool = False,
+    timeout_s: float = 120.0,
+) -> Trace:
+    """Run a graph on Lava, one Process per node, stock Processes wherever they can express the node.
+
+    Samples run one after another; every neuron's spikes and membranes are recorded in every step and aligned
+    by the layer's latency, so that row t is the model's step t.
+
+    Args:
+        graph: integer dialect for `fixed_pt`, float dialect for `floating_pt`.
+        inputs: name to [T, B, size], see `export.trace.check_inputs`.
+        number_format: `fixed_pt` (bit-accurate) or `floating_pt` (double precision).
+        progress: show a progress bar on stderr.
+        timeout_s: longest time in seconds without a finished time step.
+
+    Returns:
+        The trace of every neuron node: `s` uint8 [T, B, n]; `v` int64 or float64 [T, B, n]; `theta` int64 [T, B].
+
+    Raises:
+        LavaRuntimeError: Lava is missing, cannot run the graph, failed or stood still.
+        InputDataError: the inputs do not fit the graph.
+    """
+    verify(graph, DIALECTS[number_format])
+    num_steps, batch = check_inputs(graph, inputs)
+    load_lava()
+    from .processes.network import build_network
+    from .session import Session
+
+    session = Session(timeout_s=timeout_s, description="Lava processes" if progress else None)
+    network = build_network(graph, inputs, session.steps_done)
+    session.run(
+        network.processes["sink"],
+        num_steps * batch + max(graph.latency.values()),
+        number_format=number_format,
+        models=network.models,
+    )
+    trace = {
+        name: LayerTrace(
+            s=_per_sample(network.stores[name, "s"], num_steps, np.uint8),
+            v=_per_sample(network.stores[name, "v"], num_steps, np.int64 if graph.fmt else np.float64),
+            theta=_theta(network.stores.get((name, "theta")), num_steps),
+        )
+        for name in graph.of_type(NEURONS)
+    }
+    return count_saturations(graph, inputs, trace)
+
+
+def _per_sample(store: Array, num_steps: int, dtype: type) -> Array:
+    """[B·T, n] to [T, B, n], out of the shared memory."""
+    by_sample = store.reshape(-1, num_steps, store.shape[1])
+    return np.ascontiguousarray(by_sample.transpose(1, 0, 2), dtype=dtype)
+
+
+def _theta(store: Array | None, num_steps: int) -> Array | None:
+    return None if store is None else _per_sample(store, num_steps, np.int64)[:, :, 0]

@@ -1,0 +1,1 @@
+"""LIF under a threshold that another Process sends: the Process, and its ProcessModels."""

@@ -1,0 +1,1 @@
+"""A whole graph in one Process: the Process, and its ProcessModels."""

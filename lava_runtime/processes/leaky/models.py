@@ -1,0 +1,88 @@
+"""The neuron's behaviour in floating and fixed point."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from lava.magma.core.decorator import implements, requires, tag
+from lava.magma.core.model.py.model import PyLoihiProcessModel
+from lava.magma.core.model.py.ports import PyInPort, PyOutPort
+from lava.magma.core.model.py.type import LavaPyType
+from lava.magma.core.resources import CPU
+from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
+
+from hardware_profiles import arithmetic
+from lava_runtime.processes.leaky.process import Leaky
+
+
+class _LeakyModel(PyLoihiProcessModel):
+    """What both number formats share: the order of a step, and the reset between samples."""
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self._interval = proc_params["reset_interval"]
+        self._offset = proc_params["reset_offset"]
+        self._subtracts = proc_params["reset"] == "subtract"
+        self._spikes: Any = False
+
+    def run_spk(self) -> None:
+        """Integrate (which subtracts for the last spikes), compare, send."""
+        if self.time_step % self._interval == self._offset:
+            self.v[:] = 0
+            self._spikes = False
+        self.v[:] = self.integrate(self.a_in.recv(), self._spikes if self._subtracts else False)
+        self._spikes = self.v > self.threshold()
+        self.s_out.send(self._spikes)
+
+
+@implements(proc=Leaky, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("floating_pt")
+class PyLeakyModelFloat(_LeakyModel):
+    """Double precision, as Lava's own float models."""
+
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
+    v: np.ndarray = LavaPyType(np.ndarray, float)
+    dv: np.ndarray = LavaPyType(np.ndarray, float)
+    vth: np.ndarray = LavaPyType(np.ndarray, float)
+    bias_mant: np.ndarray = LavaPyType(np.ndarray, float)
+    bias_exp: np.ndarray = LavaPyType(np.ndarray, float)
+
+    def integrate(self, a_in: Any, subtracting: Any) -> Any:
+        """v * (1-dv) + a_in + bias, in stock LIF's order of additions, then the reset."""
+        return self.v * (1 - self.dv) + a_in + self.bias_mant - subtracting * self.threshold()
+
+    def threshold(self) -> Any:
+        """Return the threshold as it is."""
+        return self.vth
+
+
+@implements(proc=Leaky, protocol=LoihiProtocol)
+@requires(CPU)
+@tag("bit_accurate_loihi", "fixed_pt")
+class PyLeakyModelFixed(_LeakyModel):
+    """Loihi's integers."""
+
+    a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
+    s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=1)
+    v: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=24)
+    dv: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=12)
+    vth: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=17)
+    bias_mant: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=13)
+    bias_exp: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=3)
+
+    def __init__(self, proc_params: Any) -> None:
+        super().__init__(proc_params)
+        self._fmt: arithmetic.IntegerFormat = proc_params["fmt"]
+
+    def integrate(self, a_in: Any, subtracting: Any) -> Any:
+        """Decay, add, subtract, saturate."""
+        bias = self.bias_mant.astype(np.int64) << self.bias_exp
+        v = arithmetic.integrate(self.v.astype(np.int64), a_in.astype(np.int64), self.dv, bias, self._fmt)
+        return arithmetic.saturate(v - subtracting * self.threshold(), self._fmt)
+
+    def threshold(self) -> Any:
+        """Align the mantissa with the membrane."""
+        return self.vth.astype(np.int64) << self._fmt.state_shift

@@ -1,0 +1,1 @@
+"""Values out of the parent's memory: the Process, and its ProcessModels."""
