@@ -4,26 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from export.graph import Graph
 from export.nodes import (
     DYNAMIC,
     LIF,
-    NEURONS,
     DynamicThresholdLIF,
     Input,
     IntegerDynamicThresholdLIF,
     IntegerLIF,
     IntegerLinear,
-    Linear,
 )
 from export.trace import Array, LayerTrace, Trace
 from hardware_profiles import arithmetic
 from hardware_profiles.activity import LayerActivity
+
+from .layers import controller_name, neurons, presynaptic, synapse_weight
 
 CAPABILITY_OF_RESET = {"zero": "hard_reset", "subtract": "subtract_reset", "none": "no_reset"}
 
@@ -39,24 +37,12 @@ class Events:
     saturations: int = 0
 
 
-def controller_name(neuron: str) -> str:
-    """Return the name of the layer that counts for the threshold of `neuron`."""
-    return f"{neuron}.threshold"
-
-
-def synapse_weight(graph: Graph, neuron: str) -> Array:
-    """Return the weights [n, fan_in] that drive a neuron node."""
-    synapse = graph.nodes[graph.driving_synapse(neuron)]
-    assert isinstance(synapse, (Linear, IntegerLinear))
-    return synapse.weight if isinstance(synapse, Linear) else synapse.weight_int8
-
-
 def required_capabilities(graph: Graph) -> tuple[str, ...]:
     """Return what a chip must be able to do to run the graph, in the words of `profile.CAPABILITIES`, sorted."""
     needs = {"binary_spikes"}
     if any(node.kind == "graded" for node in graph.inputs().values()):
         needs.add("graded_spikes")
-    for node in graph.of_type(NEURONS).values():
+    for node in neurons(graph).values():
         if isinstance(node, (LIF, IntegerLIF)):
             needs.add(CAPABILITY_OF_RESET[node.reset])
         else:  # its controller sends the threshold as a graded value
@@ -79,7 +65,7 @@ def layer_activities(
         Inputs first, then neurons in the order of computation, each followed by its controller.
     """
     layers = [_input_activity(name, node, events[name]) for name, node in graph.inputs().items()]
-    for name, node in graph.of_type(NEURONS).items():
+    for name, node in neurons(graph).items():
         weight = synapse_weight(graph, name)
         layers.append(
             LayerActivity(
@@ -138,9 +124,8 @@ def count_events(graph: Graph, inputs: Mapping[str, Array], trace: Trace) -> tup
     num_steps, batch = next(iter(inputs.values())).shape[:2]
     sent = {**inputs, **{name: layer.s for name, layer in trace.items()}}
     events = {name: _input_events(node, inputs[name]) for name, node in graph.inputs().items()}
-    for name, node in graph.of_type(NEURONS).items():
-        (before,) = graph.sources(graph.driving_synapse(name))
-        arrived = sent[before].astype(np.int64)
+    for name, node in neurons(graph).items():
+        arrived = sent[presynaptic(graph, name)].astype(np.int64)
         nonzero = (synapse_weight(graph, name) != 0).astype(np.int64)
         events[name] = Events(
             spikes=int(trace[name].s.sum(dtype=np.int64)),
@@ -191,12 +176,12 @@ def _saturations(
 ) -> int:
     node, synapse = graph.nodes[name], graph.nodes[graph.driving_synapse(name)]
     assert isinstance(node, (IntegerLIF, IntegerDynamicThresholdLIF)) and isinstance(synapse, IntegerLinear)
-    (before,) = graph.sources(graph.driving_synapse(name))
+    arrived = sent[presynaptic(graph, name)]
     bias = node.bias_mant << node.bias_exp
     num_saturated, v, s = 0, np.zeros(layer.s.shape[1:], dtype=np.int64), np.zeros(layer.s.shape[1:], dtype=np.int64)
     assert layer.v is not None
     for t in range(len(layer.s)):
-        arriving = arithmetic.shift(sent[before][t].astype(np.int64) @ synapse.weight_int8.T, synapse.weight_exp)
+        arriving = arithmetic.shift(arrived[t].astype(np.int64) @ synapse.weight_int8.T, synapse.weight_exp)
         u = arithmetic.integrate(v, arriving, node.dv, bias, fmt)
         if isinstance(node, IntegerLIF) and node.reset == "subtract":
             u = u - s * (node.vth << fmt.state_shift)

@@ -8,12 +8,14 @@ from typing import Literal
 import numpy as np
 
 from export.graph import Graph
-from export.nodes import NEURONS
+from export.nodes import DYNAMIC, SYNAPSES
 from export.trace import Array, LayerTrace, Trace, check_inputs
 from export.verify import verify
 
 from .compat import load_lava
 from .counts import count_saturations
+from .errors import LavaRuntimeError
+from .layers import neurons
 
 NumberFormat = Literal["fixed_pt", "floating_pt"]
 DIALECTS: dict[NumberFormat, Literal["integer", "float"]] = {"fixed_pt": "integer", "floating_pt": "float"}
@@ -47,8 +49,7 @@ def run_processes(
         LavaRuntimeError: Lava is missing, cannot run the graph, failed or stood still.
         InputDataError: the inputs do not fit the graph.
     """
-    verify(graph, DIALECTS[number_format])
-    num_steps, batch = check_inputs(graph, inputs)
+    num_steps, batch = check_run(graph, inputs, number_format)
     load_lava()
     from .processes.network import build_network
     from .session import Session
@@ -67,9 +68,33 @@ def run_processes(
             v=_per_sample(network.stores[name, "v"], num_steps, np.int64 if graph.fmt else np.float64),
             theta=_theta(network.stores.get((name, "theta")), num_steps),
         )
-        for name in graph.of_type(NEURONS)
+        for name in neurons(graph)
     }
     return count_saturations(graph, inputs, trace)
+
+
+def check_run(graph: Graph, inputs: Mapping[str, Array], number_format: NumberFormat) -> tuple[int, int]:
+    """Check that Lava can run the graph on these inputs; both granularities do.
+
+    Returns:
+        (T, B).
+
+    Raises:
+        ExportError: the graph breaks an invariant of its dialect, or has the other one.
+        InputDataError: the inputs do not fit the graph.
+        LavaRuntimeError: the number format is unknown, or a controller's context is no count.
+    """
+    if number_format not in DIALECTS:
+        raise LavaRuntimeError(f"number format: is '{number_format}', allowed are {', '.join(DIALECTS)}; choose one")
+    verify(graph, DIALECTS[number_format])
+    for name in graph.of_type(DYNAMIC):
+        for source in graph.sources(name, "context"):
+            if isinstance(graph.nodes[source], SYNAPSES):
+                raise LavaRuntimeError(
+                    f"node {name}: takes synaptic sums of '{source}' as context, allowed are inputs and "
+                    "neurons; send the values as a graded input"
+                )
+    return check_inputs(graph, inputs)
 
 
 def _per_sample(store: Array, num_steps: int, dtype: type) -> Array:

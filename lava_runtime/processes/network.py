@@ -32,18 +32,16 @@ from export.graph import Graph
 from export.nodes import (
     DYNAMIC,
     LIF,
-    NEURONS,
-    SYNAPSES,
     DynamicThresholdLIF,
     Input,
     IntegerDynamicThresholdLIF,
     IntegerLIF,
-    IntegerLinear,
     Linear,
 )
 from hardware_profiles.arithmetic import IntegerFormat
 
 from ..errors import LavaRuntimeError
+from ..layers import Neuron, Synapse, controller_name, neurons, synapses
 from ..shared_memory import shared_array
 from .dynamic_threshold_lif import process as dynamic
 from .leaky.process import Leaky
@@ -54,7 +52,6 @@ from .memory_source.process import MemorySource, Stream
 from .threshold_controller.process import ThresholdController
 
 Array = npt.NDArray[Any]
-Neuron = LIF | DynamicThresholdLIF | IntegerLIF | IntegerDynamicThresholdLIF
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -121,12 +118,12 @@ class _Builder:
 
     def build(self) -> Network:
         """Make all Processes and connect them."""
-        for name, node in self._graph.of_type((*SYNAPSES, *NEURONS)).items():
-            if isinstance(node, (Linear, IntegerLinear)):
-                self._processes[name] = _dense(node, name)
-                self._connect(self._graph.sources(name)[0], 0, self._processes[name].s_in)
-            elif isinstance(node, (LIF, DynamicThresholdLIF, IntegerLIF, IntegerDynamicThresholdLIF)):
-                self._add_neuron(name, node)
+        for name, synapse in synapses(self._graph).items():
+            self._processes[name] = _dense(synapse, name)
+        for name, neuron in neurons(self._graph).items():
+            self._add_neuron(name, neuron)
+        for name in synapses(self._graph):
+            self._connect(self._graph.sources(name)[0], 0, self._processes[name].s_in)
         source = MemorySource(streams=self._streams, name="source")
         for port, listener in self._listeners:
             getattr(source, port).connect(listener)
@@ -156,14 +153,14 @@ class _Builder:
 
     def _add_controller(self, name: str, node: DynamicThresholdLIF | IntegerDynamicThresholdLIF, lag: int) -> Any:
         """Count the population through a synapse layer, whose delay is that of the driving synapse."""
-        controller = ThresholdController(controller=node.controller, name=f"{name}.threshold")
+        controller = ThresholdController(controller=node.controller, name=controller_name(name))
         per_group = node.controller.population // node.controller.num_groups
         blocks = np.kron(np.eye(node.controller.num_groups), np.ones((1, per_group)))
         if self._graph.fmt is None:
             count = Dense(weights=blocks, name=f"{name}.count")
         else:
             count = _mixed_sign_dense(blocks.astype(np.int64), 0, f"{name}.count")
-        self._processes[f"{name}.threshold"], self._processes[f"{name}.count"] = controller, count
+        self._processes[controller_name(name)], self._processes[f"{name}.count"] = controller, count
         self._connect(self._graph.sources(name, "population")[0], 0, count.s_in)
         count.a_out.connect(controller.count_in)
         for context in self._graph.sources(name, "context"):
@@ -179,8 +176,7 @@ class _Builder:
                     f"node {source}: its values arrive {self._graph.latency[source]} steps late as context, allowed "
                     f"are {lag} on stock Lava; use granularity 'fused', or send the context as an input"
                 )
-            process = self._processes[source]
-            (process.a_out if isinstance(node, SYNAPSES) else process.s_out).connect(port)
+            self._processes[source].s_out.connect(port)
             return
         stream = Stream(
             shape=(node.size,),
@@ -202,7 +198,7 @@ class _Builder:
         """Return the bias that the neuron adds: its own integers, or that of its float synapse."""
         if isinstance(node, (IntegerLIF, IntegerDynamicThresholdLIF)):
             return node.bias_mant
-        synapse = self._graph.nodes[self._graph.driving_synapse(name)]
+        synapse = synapses(self._graph)[self._graph.driving_synapse(name)]
         assert isinstance(synapse, Linear)
         return np.zeros(node.size) if synapse.bias is None else synapse.bias.astype(float)
 
@@ -215,7 +211,7 @@ def _frame(values: Array, lag: int, step: int) -> Array:
     return frame
 
 
-def _dense(node: Linear | IntegerLinear, name: str) -> Any:
+def _dense(node: Synapse, name: str) -> Any:
     if isinstance(node, Linear):
         return Dense(weights=node.weight.astype(float), name=name)
     return _mixed_sign_dense(node.weight_int8, node.weight_exp, name)

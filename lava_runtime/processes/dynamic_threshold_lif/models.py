@@ -44,13 +44,13 @@ class PyDynamicThresholdLIFModelFloat(_DynamicThresholdLIFModel):
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
     th_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
-    v: np.ndarray = LavaPyType(np.ndarray, float)
-    dv: np.ndarray = LavaPyType(np.ndarray, float)
-    bias_mant: np.ndarray = LavaPyType(np.ndarray, float)
-    bias_exp: np.ndarray = LavaPyType(np.ndarray, float)
+    v: Any = LavaPyType(np.ndarray, float)
+    dv: Any = LavaPyType(np.ndarray, float)
+    bias_mant: Any = LavaPyType(np.ndarray, float)
+    bias_exp: Any = LavaPyType(np.ndarray, float)
 
     def integrate(self, a_in: Any) -> Any:
-        """v * (1-dv) + a_in + bias, in stock LIF's order of additions."""
+        """Compute v * (1-dv) + a_in + bias, in stock LIF's order of additions."""
         return self.v * (1 - self.dv) + a_in + self.bias_mant
 
     def threshold(self, theta: Any) -> Any:
@@ -67,10 +67,10 @@ class PyDynamicThresholdLIFModelFixed(_DynamicThresholdLIFModel):
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
     th_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=17)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=1)
-    v: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=24)
-    dv: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=12)
-    bias_mant: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=13)
-    bias_exp: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=3)
+    v: Any = LavaPyType(np.ndarray, np.int32, precision=24)
+    dv: Any = LavaPyType(np.ndarray, np.int32, precision=12)
+    bias_mant: Any = LavaPyType(np.ndarray, np.int32, precision=13)
+    bias_exp: Any = LavaPyType(np.ndarray, np.int32, precision=3)
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)

@@ -44,14 +44,14 @@ class PyLeakyModelFloat(_LeakyModel):
 
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, float)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, float)
-    v: np.ndarray = LavaPyType(np.ndarray, float)
-    dv: np.ndarray = LavaPyType(np.ndarray, float)
-    vth: np.ndarray = LavaPyType(np.ndarray, float)
-    bias_mant: np.ndarray = LavaPyType(np.ndarray, float)
-    bias_exp: np.ndarray = LavaPyType(np.ndarray, float)
+    v: Any = LavaPyType(np.ndarray, float)
+    dv: Any = LavaPyType(np.ndarray, float)
+    vth: Any = LavaPyType(np.ndarray, float)
+    bias_mant: Any = LavaPyType(np.ndarray, float)
+    bias_exp: Any = LavaPyType(np.ndarray, float)
 
     def integrate(self, a_in: Any, subtracting: Any) -> Any:
-        """v * (1-dv) + a_in + bias, in stock LIF's order of additions, then the reset."""
+        """Compute v * (1-dv) + a_in + bias, in stock LIF's order of additions, then the reset."""
         return self.v * (1 - self.dv) + a_in + self.bias_mant - subtracting * self.threshold()
 
     def threshold(self) -> Any:
@@ -67,11 +67,11 @@ class PyLeakyModelFixed(_LeakyModel):
 
     a_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32, precision=24)
     s_out: PyOutPort = LavaPyType(PyOutPort.VEC_DENSE, np.int32, precision=1)
-    v: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=24)
-    dv: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=12)
-    vth: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=17)
-    bias_mant: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=13)
-    bias_exp: np.ndarray = LavaPyType(np.ndarray, np.int32, precision=3)
+    v: Any = LavaPyType(np.ndarray, np.int32, precision=24)
+    dv: Any = LavaPyType(np.ndarray, np.int32, precision=12)
+    vth: Any = LavaPyType(np.ndarray, np.int32, precision=17)
+    bias_mant: Any = LavaPyType(np.ndarray, np.int32, precision=13)
+    bias_exp: Any = LavaPyType(np.ndarray, np.int32, precision=3)
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)

@@ -1,0 +1,118 @@
+"""What a fused run leaves behind, in memory that the worker fills and the parent reads."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from export.graph import Graph
+from export.nodes import DYNAMIC, Output
+from export.trace import Array, LayerTrace, Trace
+
+from ..counts import Events
+from ..layers import controller_name, neurons
+from ..shared_memory import shared_array
+from .executor import Executor
+
+EVENT_FIELDS = tuple(field.name for field in dataclasses.fields(Events))
+
+
+class Ledger:
+    """Shards of samples, one after another, and their results.
+
+    Shard k holds the samples k·batch … (k+1)·batch − 1, the last one what is left; each runs for T steps.
+
+    Attributes:
+        output_counts: output node to its spikes per sample and neuron, int64 [N, n].
+    """
+
+    def __init__(
+        self,
+        graph: Graph,
+        num_steps: int,
+        num_samples: int,
+        batch: int,
+        record: bool,
+        steps_done: npt.NDArray[np.int64],
+    ) -> None:
+        self._num_steps, self._num_samples, self._batch = num_steps, num_samples, batch
+        self._steps_done = steps_done
+        self._layers = [*graph.inputs(), *neurons(graph), *map(controller_name, graph.of_type(DYNAMIC))]
+        self._events = shared_array((len(self._layers), len(EVENT_FIELDS)), np.int64)
+        self.output_counts = {
+            name: shared_array((num_samples, node.size), np.int64) for name, node in graph.of_type(Output).items()
+        }
+        self._records = _records(graph, num_steps, num_samples) if record else None
+
+    @property
+    def total_steps(self) -> int:
+        """Time steps of all shards."""
+        return self._num_steps * -(-self._num_samples // self._batch)
+
+    def starts(self, step: int) -> bool:
+        """Return whether a shard starts in time step `step` (from 0)."""
+        return step % self._num_steps == 0
+
+    def locate(self, step: int) -> tuple[int, slice]:
+        """Return the step within its shard, and the samples of the shard."""
+        shard, t = divmod(step, self._num_steps)
+        return t, slice(shard * self._batch, min((shard + 1) * self._batch, self._num_samples))
+
+    def num_samples(self, step: int) -> int:
+        """Return how many samples run in time step `step`."""
+        _, samples = self.locate(step)
+        return int(samples.stop - samples.start)
+
+    def enter(self, step: int, executor: Executor) -> None:
+        """Write down a finished step, and after its last step a shard; runs in the worker."""
+        t, samples = self.locate(step)
+        if self._records is not None:
+            for name, state in executor.states.items():
+                layer = self._records[name]
+                layer["s"][t, samples], layer["v"][t, samples] = state.s, state.v
+                if state.theta is not None:
+                    layer["theta"][t, samples] = state.theta
+        if t == self._num_steps - 1:
+            for name, counts in self.output_counts.items():
+                counts[samples] = executor.spike_counts(name)
+            events = executor.events()
+            self._events += np.array([dataclasses.astuple(events[name]) for name in self._layers], dtype=np.int64)
+        self._steps_done[0] = step + 1
+
+    def events(self) -> dict[str, Events]:
+        """Return the event counts of the run, by layer."""
+        return {
+            name: Events(**dict(zip(EVENT_FIELDS, map(int, row), strict=True)))
+            for name, row in zip(self._layers, self._events, strict=True)
+        }
+
+    def trace(self) -> Trace | None:
+        """Return what was recorded, copied out of the shared memory."""
+        if self._records is None:
+            return None
+        events = self.events()
+        return {
+            name: LayerTrace(
+                s=layer["s"].copy(),
+                v=layer["v"].copy(),
+                theta=layer["theta"].copy() if "theta" in layer else None,
+                saturations=events[name].saturations,
+            )
+            for name, layer in self._records.items()
+        }
+
+
+def _records(graph: Graph, num_steps: int, num_samples: int) -> dict[str, dict[str, Array]]:
+    v_dtype: Any = np.float64 if graph.fmt is None else np.int64
+    records: dict[str, dict[str, Array]] = {}
+    for name, node in neurons(graph).items():
+        records[name] = {
+            "s": shared_array((num_steps, num_samples, node.size), np.uint8),
+            "v": shared_array((num_steps, num_samples, node.size), v_dtype),
+        }
+        if isinstance(node, DYNAMIC):
+            records[name]["theta"] = shared_array((num_steps, num_samples), np.int64)
+    return records

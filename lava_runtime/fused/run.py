@@ -1,0 +1,101 @@
+"""Runs a data set through one fused Lava Process."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from export.graph import Graph
+from export.trace import Array, Trace
+from hardware_profiles.activity import LayerActivity
+
+from ..compat import load_lava
+from ..counts import layer_activities
+from ..errors import LavaRuntimeError
+from ..layerwise import NumberFormat, check_run
+from .ledger import Ledger
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class FusedRun:
+    """What a fused run gives.
+
+    Attributes:
+        output_counts: output node to spikes summed over time, int64 [B, n].
+        layers: event counts, inputs first.
+        trace: every neuron node in every step, if recorded: `s` uint8 and `v` int64 or float64 [T, B, n].
+    """
+
+    output_counts: dict[str, Array]
+    layers: tuple[LayerActivity, ...]
+    trace: Trace | None
+
+
+def run_fused(
+    graph: Graph,
+    inputs: Mapping[str, Array],
+    *,
+    number_format: NumberFormat,
+    batch_size: int = 64,
+    record: bool = False,
+    progress: bool = False,
+    timeout_s: float = 120.0,
+) -> FusedRun:
+    """Run a graph on Lava inside one Process, many samples at a time, without latency.
+
+    Args:
+        graph: integer dialect for `fixed_pt`, float dialect for `floating_pt`.
+        inputs: name to [T, B, size], see `export.trace.check_inputs`.
+        number_format: `fixed_pt` (bit-accurate) or `floating_pt` (double precision).
+        batch_size: samples that run side by side; memory is linear in it, results do not depend on it in `fixed_pt`.
+        record: keep spikes, membranes and thresholds of every neuron in every step.
+        progress: show a progress bar on stderr.
+        timeout_s: longest time in seconds without a finished time step.
+
+    Raises:
+        LavaRuntimeError: Lava is missing, failed or stood still, or `batch_size` is not positive.
+        ExportError: the graph does not fit, see `layerwise.check_run`.
+        InputDataError: the inputs do not fit the graph.
+    """
+    if batch_size < 1:
+        raise LavaRuntimeError(f"batch_size: is {batch_size}, allowed is at least 1; 64 is a good start")
+    num_steps, num_samples = check_run(graph, inputs, number_format)
+    load_lava()
+    from ..processes.fused_graph.models import fused_model
+    from ..processes.fused_graph.process import FusedGraph, input_port
+    from ..processes.memory_source.models import source_model
+    from ..processes.memory_source.process import MemorySource, Stream
+    from ..session import Session
+
+    batch = min(batch_size, num_samples)
+    session = Session(timeout_s=timeout_s, description="Lava fused" if progress else None)
+    ledger = Ledger(graph, num_steps, num_samples, batch, record, session.steps_done)
+    fused = FusedGraph(graph=graph, batch=batch, ledger=ledger, name="fused graph")
+    streams = {
+        input_port(name): Stream(
+            shape=(batch, node.size),
+            dtype=np.int8 if node.kind == "spike" else np.int16,
+            frame=partial(_frame, inputs[name], batch, ledger),
+        )
+        for name, node in graph.inputs().items()
+    }
+    source = MemorySource(streams=streams, name="source")
+    for port in streams:
+        getattr(source, port).connect(getattr(fused, port))
+    models = {source: source_model(source), fused: fused_model(fused)}
+    session.run(fused, ledger.total_steps, number_format=number_format, models=models)
+    return FusedRun(
+        output_counts={name: counts.copy() for name, counts in ledger.output_counts.items()},
+        layers=layer_activities(graph, ledger.events(), num_steps, num_samples),
+        trace=ledger.trace(),
+    )
+
+
+def _frame(values: Array, batch: int, ledger: Ledger, step: int) -> Array:
+    """Return the inputs of a shard in a time step, [batch, size]; rows without a sample are zero."""
+    t, samples = ledger.locate(step)
+    rows: Array = values[t, samples]
+    return np.concatenate([rows, np.zeros((batch - len(rows), values.shape[2]), dtype=values.dtype)])

@@ -1,0 +1,44 @@
+"""The ports of a whole graph."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lava.magma.core.process.ports.ports import InPort, OutPort
+from lava.magma.core.process.process import AbstractProcess
+
+from export.graph import Graph
+from export.nodes import Output
+
+
+def input_port(node: str) -> str:
+    """Return the name of the InPort of an input node."""
+    return f"in_{node}"
+
+
+def output_port(node: str) -> str:
+    """Return the name of the OutPort of an output node."""
+    return f"out_{node}"
+
+
+class FusedGraph(AbstractProcess):
+    """A whole graph for a batch of samples, without latency: spikes in and out within one time step.
+
+    Ports: `in_<name>` (batch, size) per graph input, `out_<name>` (batch, n) per graph output; they connect to
+    any other Lava Process. Select the model by instance: `exception_proc_model_map={p: fused_model(p)}`.
+    """
+
+    def __init__(self, *, graph: Graph, batch: int, ledger: Any = None, name: str | None = None) -> None:
+        """Make the Process.
+
+        Args:
+            graph: a verified graph, integer dialect for `fixed_pt`, float dialect for `floating_pt`.
+            batch: samples that run side by side.
+            ledger: what is told before and after every step (`fused.ledger.Ledger`); None runs one endless sample.
+            name: name of the Process.
+        """
+        super().__init__(graph=graph, batch=batch, ledger=ledger, name=name)
+        for node_name, node in graph.inputs().items():
+            setattr(self, input_port(node_name), InPort(shape=(batch, node.size)))
+        for node_name, output in graph.of_type(Output).items():
+            setattr(self, output_port(node_name), OutPort(shape=(batch, output.size)))
