@@ -18,6 +18,9 @@ else:
 
 T = TypeVar("T")
 
+SECTIONS = ("benchmark", "preparation", "model", "training", "export", "simulation", "report")
+"""The tables that a configuration file may hold; each stage reads its own."""
+
 MAX_TOML_BYTES = 1_000_000
 """A hand-written config is far smaller; anything larger is a mistake or an attack."""
 
@@ -36,6 +39,21 @@ def read_toml(path: Path) -> dict[str, Any]:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"config {path}: not valid TOML ({error}); mend that line") from error
+
+
+def read_section(path: Path, section: str, cls: type[T]) -> T:
+    """Read one table of a configuration file as `cls`.
+
+    Raises:
+        ConfigError: unreadable file, unknown table, missing table, or a wrong key in it.
+    """
+    tables = read_toml(path)
+    for name in tables:
+        if name not in SECTIONS:
+            raise ConfigError(f"config {path}: unknown table [{name}]; allowed are {', '.join(SECTIONS)}")
+    if section not in tables:
+        raise ConfigError(f"config {path}: table [{section}] is missing; add it, see configs/demo.toml")
+    return from_mapping(cls, tables[section], f"config {path} [{section}]")
 
 
 def from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
@@ -75,6 +93,10 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
         return None if value is None else _convert(options[0], value, where)
     if dataclasses.is_dataclass(hint):
         return from_mapping(typing.cast(type, hint), value, where)
+    if typing.get_origin(hint) is typing.Literal:
+        if value not in typing.get_args(hint):
+            raise ConfigError(f"{where}: is {value!r}, allowed are {', '.join(map(repr, typing.get_args(hint)))}")
+        return value
     if typing.get_origin(hint) is tuple:
         if not isinstance(value, list):
             raise ConfigError(f"{where}: is {value!r}, allowed is a list")

@@ -23,6 +23,9 @@ CHIP = "(chip)"
 GROUPS = ("dynamic", "static", "host")
 """Neurocore-dynamic, neurocore-static and x86 energy: published measurements report them apart."""
 
+ASSUMED_MAJORITY = 0.5
+"""Share of a total above which it is called assumed, however well known the rest is."""
+
 BADGES = {
     "measured": "read from a meter",
     "modelled": "event counts times published coefficients",
@@ -68,7 +71,8 @@ class EnergyReport:
         provisional: whether decisive figures of the chip are unpublished.
         missing: capabilities that the model requires and the chip lacks, sorted.
         statement: one line on deployability; every view of the report prints it.
-        badge: badge of the totals: `modelled`, or `assumed` where costs had to be borrowed.
+        badge: badge of the totals: `modelled`, or `assumed` where costs had to be borrowed for a missing
+            capability or more than half of `total_j.mid` rests on assumed figures.
         items: the rows, layers first.
         unpriced: components without a published cost, in words.
         dynamic_j: neurocore-dynamic energy.
@@ -132,20 +136,21 @@ def price(activity: Activity, profile: Profile) -> EnergyReport:
     sums = {group: _sum(items, group) for group in GROUPS}
     total_j = total(list(sums.values()))
     assumed = total([item.energy_j for item in items if item.energy_j is not None and item.badge == "assumed"])
+    assumed_share = assumed.mid / total_j.mid if total_j.mid else 0.0
     return EnergyReport(
         profile=profile.name,
         title=profile.title,
         provisional=profile.provisional,
         missing=missing,
         statement=_statement(profile, missing),
-        badge="assumed" if missing else "modelled",
+        badge="assumed" if missing or assumed_share > ASSUMED_MAJORITY else "modelled",
         items=items,
         unpriced=tuple(f"{item.component}: {item.rule}" for item in items if item.energy_j is None),
         dynamic_j=sums["dynamic"],
         static_j=sums["static"],
         host_j=sums["host"],
         total_j=total_j,
-        assumed_share=assumed.mid / total_j.mid if total_j.mid else 0.0,
+        assumed_share=assumed_share,
         timing=timing,
         edp_js=total_j * timing.inference_s if timing else None,
         cores=cores,

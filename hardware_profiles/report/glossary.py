@@ -1,0 +1,27 @@
+"""Words of the field that the report uses, each in one sentence; shown when the pointer rests on a word."""
+
+GLOSSARY = {
+    "synop": "Synaptic operation: one spike meets one non-zero weight.",
+    "spike": "One binary event sent by a neuron in one time step.",
+    "neuron-step": "One neuron in one time step of one sample: the unit in which worlds are compared.",
+    "neuron update": "A neuron's state is computed for one time step, whether or not it spikes.",
+    "silent neuron": "A neuron that never spiked in the comparison.",
+    "exact": "Equal arrays: every spike and every membrane, no tolerance.",
+    "exact-expected": "Equality is expected and counted, but not claimed for every network.",
+    "bounded": "Floats that round differently: every first difference lies within the derived rounding bound.",
+    "quantised": "Floats against 8-bit weights and integer states: differences are expected and stated.",
+    "measured": "Read from a meter on the device.",
+    "modelled": "Event counts of a real run times published coefficients.",
+    "bound": "Analytic bracket from data-sheet figures; nothing was read from a meter.",
+    "assumed": "Rests on a figure that nobody has published; the rule is given.",
+    "unpriced": "Happens, but nobody has published what it costs; it comes on top.",
+    "range": "Low ends are added to low ends and high to high, so the range of a sum is never too narrow.",
+    "EDP": "Energy-delay product: energy per inference times its duration.",
+    "S": "Mean class accuracy on seen classes, with unseen classes among the choices.",
+    "U": "Mean class accuracy on unseen classes, with seen classes among the choices.",
+    "HM": "Harmonic mean of S and U.",
+    "ZSL": "Mean class accuracy on unseen classes, with only those among the choices.",
+    "lower bound": "Cores needed by neurons, synaptic memory and axons alone; packing and index overhead come on top.",
+    "static power": "Leakage: flows whether or not anything spikes.",
+    "θ": "Firing threshold, in units in which 1.0 is the trained unit threshold.",
+}
