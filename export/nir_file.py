@@ -35,8 +35,15 @@ from .verify import verify
 READABLE_VERSIONS = ("1.0.6", "1.0.7", "1.0.8")
 """NIR files carry the version of the nir package; 1.0.6 introduced v_reset, without which a reset is ambiguous."""
 CONTROLLER_FIELDS = (
-    "population", "num_groups", "weight_count", "weight_deviation", "bias", "theta_0", "amplitude", "fraction_bits",
-)  # fmt: skip
+    "population",
+    "num_groups",
+    "weight_count",
+    "weight_deviation",
+    "bias",
+    "theta_0",
+    "amplitude",
+    "fraction_bits",
+)
 BETA_TOLERANCE = 1e-6
 """β from metadata and 1 − dt/tau may differ by this much: float64 round trips stay below 1e-12, edits do not."""
 

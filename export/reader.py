@@ -9,8 +9,10 @@ from __future__ import annotations
 import inspect
 import operator
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+import snntorch as snn
 import torch
 from torch import fx, nn
 
@@ -26,7 +28,25 @@ DEFAULT_DT_S = 1e-3
 register_snntorch_modules()
 
 
+@dataclass(frozen=True)
+class TracedNetwork:
+    """A network as it was read.
+
+    Attributes:
+        graph: verified float graph.
+        states: parameter of `forward` that carries a membrane, to the neuron that it belongs to.
+    """
+
+    graph: Graph
+    states: Mapping[str, str]
+
+
 def read_network(network: nn.Module, dt_s: float = DEFAULT_DT_S) -> Graph:
+    """Read a network whose `forward` computes one time step; see `trace_network`."""
+    return trace_network(network, dt_s).graph
+
+
+def trace_network(network: nn.Module, dt_s: float = DEFAULT_DT_S) -> TracedNetwork:
     """Read a network whose `forward` computes one time step.
 
     Args:
@@ -35,7 +55,7 @@ def read_network(network: nn.Module, dt_s: float = DEFAULT_DT_S) -> Graph:
         dt_s: duration of a time step in seconds; metadata only, no discrete parameter depends on it.
 
     Returns:
-        A verified float graph. Input nodes carry the names of forward's parameters.
+        The verified float graph, whose input nodes carry the names of forward's parameters, and the membranes.
 
     Raises:
         UnsupportedModuleError: a module, operation or control flow cannot be carried exactly.
@@ -47,14 +67,14 @@ def read_network(network: nn.Module, dt_s: float = DEFAULT_DT_S) -> Graph:
     reading = _NetworkReading(network, _trace(network))
     graph = Graph(nodes=reading.nodes, edges=tuple(reading.edges), dialect="float", dt_s=dt_s)
     verify(graph, "float")
-    return graph
+    return TracedNetwork(graph, reading.states)
 
 
 class _Tracer(fx.Tracer):
-    """Stops at registered modules and at torch's and snnTorch's own, so that errors name them."""
+    """Stops at registered modules, spiking neurons and torch's own modules, so that errors name them."""
 
     def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        if is_registered(module) or type(module).__module__.startswith("snntorch"):
+        if is_registered(module) or isinstance(module, snn.SpikingNeuron):
             return True
         return super().is_leaf_module(module, qualified_name)
 
@@ -83,6 +103,7 @@ class _NetworkReading:
         self.edges: list[Edge] = []
         self.values: dict[fx.Node, Any] = {}
         self.placeholders: set[str] = set()
+        self.states: dict[str, str] = {}
         for operation in traced.nodes:
             self.values[operation] = getattr(self, f"_read_{operation.op}")(operation)
 
@@ -174,6 +195,7 @@ class _NetworkReading:
             return
         if not isinstance(state, Value) or state.node in self.nodes:
             raise call.refuse("its membrane argument comes from another layer, pass its own membrane or None")
+        self.states[state.node] = call.name
 
     def _read_output(self, operation: fx.Node) -> None:
         result = fx.map_arg(operation.args[0], self.values.__getitem__)

@@ -72,7 +72,7 @@ class ThresholdBlock(nn.Module):
         num_context: int = 0,
         threshold: float = 1.0,
         amplitude: float = 0.5,
-        fraction_bits: int = 11,
+        fraction_bits: int = 8,
         use_motion: bool = True,
         use_context: bool = True,
     ) -> None:
@@ -197,11 +197,8 @@ class DynamicThresholdLIF(snn.SpikingNeuron):
         theta = self.threshold_block(population, context)
         u = self.beta * state + input_
         spk = self.spike_grad(u - theta)
-        v = u * (1 - spk.detach())
-        if self.init_hidden:
-            self.mem = v
-            return spk
-        return spk, v
+        self.mem = u * (1 - spk.detach())
+        return spk if self.init_hidden else (spk, self.mem)
 
 
 def read_dynamic_threshold(call: ModuleCall) -> Reading:

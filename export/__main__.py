@@ -1,0 +1,100 @@
+"""`python -m export`: a trained network to NIR, integers and ONNX, checked against itself."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from hardware_profiles.artifact import atomic_folder, is_current, provenance
+from hardware_profiles.command import run_command
+from hardware_profiles.config import as_mapping, read_section
+from hardware_profiles.profile import integer_format
+
+from .arrays import load_arrays
+from .config import ExportConfig
+from .deployment import Deployment, load_deployment
+from .export_network import export_network
+from .parity import Rung
+from .reader import trace_network
+
+EPILOG = """\
+The network is a module whose forward computes ONE time step: forward(x) with init_hidden=True neurons, or
+forward(x, mem, ...) with membranes passed by hand. The factory returns it, or an export.deployment.Deployment.
+
+examples:
+  python -m export my_net:make_model --checkpoint weights.pt --input spikes.npz --out runs/mine
+      spikes.npz holds one array per parameter of forward, [samples, steps, channels], spikes 0/1
+  python -m export training.mdst:make_deployment --checkpoint runs/demo/training/checkpoint.safetensors \\
+      --input runs/demo/dataset/dataset.h5 --group test_seen --group test_unseen --out runs/demo/export
+
+writes model.nir (float), integer_model.h5, host_*.onnx, deployment.json, parity.json, export_report.json.
+exit code 1 if snnTorch and the exported graph disagree in more than --max-mismatch neuron-steps, 2 for bad input.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    result = argparse.ArgumentParser(
+        prog="python -m export",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("factory", help="module:function that returns the network; the current folder is searched")
+    result.add_argument("--checkpoint", type=Path, help=".safetensors, or torch.save(model.state_dict())")
+    result.add_argument("--input", type=Path, required=True, help=".npz or HDF5 with example inputs [N, T, n]")
+    result.add_argument("--group", action="append", default=[], help="HDF5 group to read; repeat to concatenate")
+    result.add_argument("--config", type=Path, help="TOML file with a table [export]; defaults are good")
+    result.add_argument("--max-mismatch", type=int, default=0, help="spikes that may differ from snnTorch (default 0)")
+    result.add_argument("--out", type=Path, required=True, help="folder to write; replaced as a whole")
+    return result
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Run the command."""
+    config = read_section(args.config, "export", ExportConfig) if args.config else ExportConfig()
+    files = {"input": args.input} | ({"checkpoint": args.checkpoint} if args.checkpoint else {})
+    settings = {**as_mapping(config), "factory": args.factory, "groups": args.group}
+    manifest = provenance("export", settings, files)
+    if is_current(args.out, manifest):
+        print(f"{args.out}: up to date")
+        return 0
+    deployment = load_deployment(args.factory, args.checkpoint)
+    arrays = load_arrays(args.input, args.group, needed_arrays(deployment), config.num_samples)
+    with atomic_folder(args.out, manifest) as folder:
+        rungs = export_network(deployment, args.factory, arrays, integer_format(config.profile), folder)
+    print_rungs(rungs)
+    print(f"exported to {args.out}")
+    mismatches = sum(layer.mismatches for rung in rungs if rung.exactness == "exact" for layer in rung.layers)
+    if mismatches > args.max_mismatch:
+        print(
+            f"python -m export: {mismatches} spikes differ from snnTorch, allowed are {args.max_mismatch}",
+            file=sys.stderr,
+        )
+        return 1
+    return 0
+
+
+def needed_arrays(deployment: Deployment) -> set[str]:
+    """Return the arrays that an input file must bring for this network."""
+    made = {name for host in deployment.hosts for name in host.outputs}
+    needed = {name for host in deployment.hosts if host.when == "before" for name in host.inputs}
+    return (needed | set(trace_network(deployment.chip).graph.inputs())) - made
+
+
+def print_rungs(rungs: tuple[Rung, ...]) -> None:
+    """Print the ladder, one line per layer."""
+    for rung in rungs:
+        print(f"{rung.name}  [{rung.exactness}{'' if rung.holds else ': DOES NOT HOLD'}]")
+        for layer in rung.layers:
+            states = "" if layer.membrane_mismatches is None else f", membranes {layer.membrane_mismatches}"
+            silent = f"{layer.silent_neurons}/{layer.num_neurons} neurons silent"
+            print(
+                f"  {layer.name:<22} {layer.mismatches} of {layer.compared} spikes differ{states}; "
+                f"{layer.spikes} spikes, {silent} {layer.note}"
+            )
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(parser(), handle))

@@ -1,0 +1,101 @@
+"""What is deployed: the chip segment (one step of a spiking network) and the host segments around it.
+
+A factory, named `module:function` on the command line, returns either a plain network (all of it goes to the
+chip) or a `Deployment`. It may take one argument: the configuration stored in the checkpoint.
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from torch import nn
+
+from .checkpoint import load_checkpoint
+from .errors import ExportError
+
+
+@dataclass(frozen=True)
+class HostSegment:
+    """A part that runs on the host, in floats, once per sample.
+
+    Names are the protocol. Before the chip, inputs are arrays of the run's input file; outputs named like a
+    graded input node of the chip become that input. After the chip, `<output>_rate` (spikes per step, float32
+    `[B, n]`) of every chip output is there too, besides everything that the segments before it returned.
+
+    Attributes:
+        name: used in file names and reports.
+        module: takes `inputs` and returns a tuple in the order of `outputs`; batch first.
+        inputs: names of arrays.
+        outputs: names of arrays.
+        when: before or after the chip.
+    """
+
+    name: str
+    module: nn.Module
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    when: Literal["before", "after"]
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """A trained network, split for deployment.
+
+    Attributes:
+        module: owns all weights; the checkpoint is loaded into it.
+        chip: one time step of the spiking part.
+        hosts: segments on the host; empty for a network that is all chip.
+        dt_s: duration of a time step in seconds.
+    """
+
+    module: nn.Module
+    chip: nn.Module
+    hosts: tuple[HostSegment, ...] = ()
+    dt_s: float = 1e-3
+
+
+def load_deployment(factory: str, checkpoint: Path | None) -> Deployment:
+    """Build a network and load its weights.
+
+    Args:
+        factory: `module:function`; the current folder is searched too, so the user's own file works.
+        checkpoint: see `load_checkpoint`; None keeps the factory's own weights.
+
+    Raises:
+        ExportError: the factory cannot be found or called, or the weights do not fit.
+    """
+    state, config = ({}, {}) if checkpoint is None else load_checkpoint(checkpoint)
+    made = _call(factory, config)
+    deployment = Deployment(module=made, chip=made) if isinstance(made, nn.Module) else made
+    if not isinstance(deployment, Deployment):
+        raise ExportError(f"network {factory}: returned {type(made).__name__}, allowed are nn.Module and Deployment")
+    if checkpoint is not None:
+        try:
+            deployment.module.load_state_dict(state)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())[:300]
+            raise ExportError(f"checkpoint {checkpoint}: does not fit {factory} ({reason})") from error
+    deployment.module.eval()
+    return deployment
+
+
+def _call(factory: str, config: dict[str, Any]) -> Any:
+    module_name, _, function_name = factory.partition(":")
+    if not module_name or not function_name:
+        raise ExportError(f"network {factory}: allowed is module:function, for example my_network:make_model")
+    if "" not in sys.path:
+        sys.path.insert(0, "")
+    try:
+        function = getattr(importlib.import_module(module_name), function_name)
+    except (ImportError, AttributeError) as error:
+        raise ExportError(f"network {factory}: cannot be imported ({error}); check the names and the folder") from error
+    try:
+        num_parameters = len(inspect.signature(function).parameters)
+        return function(config) if num_parameters else function()
+    except (TypeError, ValueError, KeyError, RuntimeError) as error:
+        raise ExportError(f"network {factory}: raised {type(error).__name__} ({error}); mend the factory") from error
