@@ -19,7 +19,7 @@ from ..interval import Interval
 from ..reference_file import ReferenceMeasurement
 from .stage_files import LayerThresholds
 
-WIDTH_IN = 7.0
+WIDTH_IN = 5.8
 FIRST_UNDRAWN = "\u0530"
 """DejaVu Sans, which comes with matplotlib, draws Latin, Greek and Cyrillic; those end here."""
 INK, MUTED, GRID = "#1f2933", "#616e7c", "#e4e7eb"
@@ -102,7 +102,7 @@ class FigureSet:
 
     def energy_stack(self, energies: Sequence[EnergyReport]) -> str:
         """Draw one stacked bar per profile: central figures by component, whiskers for the total's range."""
-        with self._draw(1.5 + 0.62 * len(energies), "Energy per inference by component") as (figure, svg):
+        with self._draw(1.9 + 0.55 * len(energies), "Energy per inference by component") as (figure, svg):
             axes = figure.subplots()
             for row, report in enumerate(energies):
                 start = 0.0
@@ -121,7 +121,7 @@ class FigureSet:
             axes.grid(axis="y", visible=False)
             present = [name for name in COMPONENT_COLOURS if any(name in report.component_j() for report in energies)]
             handles = [matplotlib.patches.Patch(color=COMPONENT_COLOURS[name], label=name) for name in present]
-            figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8.5)
+            figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
         return svg[0]
 
     def comparison(self, energies: Sequence[EnergyReport], references: Sequence[ReferenceMeasurement]) -> str:
@@ -158,7 +158,7 @@ class FigureSet:
         """Draw minimum, median and maximum threshold over time, one panel per layer."""
         num_rows = -(-len(layers) // 2)
         with self._draw(0.5 + 1.75 * num_rows, "Dynamic thresholds over time") as (figure, svg):
-            panels = figure.subplots(num_rows, 2, squeeze=False, sharex=True).flat
+            panels = figure.subplots(num_rows, 2, squeeze=False).flat
             for axes, layer in itertools.zip_longest(panels, layers):
                 if layer is None:
                     axes.set_visible(False)

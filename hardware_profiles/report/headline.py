@@ -7,17 +7,18 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..activity import Activity
-from ..number_format import format_count, format_interval, format_share, format_si
+from ..number_format import format_count, format_share, format_si
 from ..reference_file import ReferenceMeasurement
 from .contents import Report
 
 
 @dataclass(frozen=True, kw_only=True)
 class Card:
-    """One headline figure; `tone` is `good`, `bad` or `plain`."""
+    """One headline figure with its range; `tone` is `good`, `bad` or `plain`."""
 
     title: str
     figure: str
+    span: str = ""
     detail: str
     badge: str = ""
     tone: str = "plain"
@@ -57,7 +58,8 @@ def cards(report: Report) -> tuple[Card, ...]:
         *(
             Card(
                 title=f"Energy per inference, {energy.profile}",
-                figure=format_interval(energy.total_j, "J"),
+                figure=format_si(energy.total_j.mid, "J"),
+                span=f"{format_si(energy.total_j.low, 'J')} to {format_si(energy.total_j.high, 'J')}",
                 detail=energy.statement,
                 badge=energy.badge,
                 tone="bad" if energy.missing else "plain",
@@ -115,6 +117,6 @@ def _accuracy_cards(report: Report) -> Iterator[Card]:
     shown = [scored[0], *after[-1:]]
     yield Card(
         title="Harmonic mean accuracy",
-        figure=" → ".join(f"{(row.HM or 0.0) * accuracy.scale:.1f}" for row in shown) + " %",
+        figure=" → ".join(f"{(row.HM or 0.0) * accuracy.scale:.1f}" for row in shown) + "\u00a0%",
         detail=" → ".join(row.world for row in shown),
     )
