@@ -94,7 +94,8 @@ class Events(NamedTuple):
 
 def quantise_level(level: NDArray[np.float64] | float) -> NDArray[np.int64]:
     """Return level_q = round(level · 2^16), int64, ties to even."""
-    return np.rint(np.asarray(level, np.float64) * LEVEL_SCALE).astype(np.int64)
+    level_q: NDArray[np.int64] = np.rint(np.asarray(level, np.float64) * LEVEL_SCALE).astype(np.int64)
+    return level_q
 
 
 def log_intensity_q(frames: NDArray[np.uint8], log_eps: float) -> NDArray[np.int64]:
@@ -108,7 +109,8 @@ def log_intensity_q(frames: NDArray[np.uint8], log_eps: float) -> NDArray[np.int
         int64 of the frames' shape without the last axis.
     """
     red, green, blue = (frames[..., i].astype(np.int64) * weight for i, weight in enumerate(LUMA_WEIGHTS))
-    return _log_table_q(log_eps)[red + green + blue]
+    level_q: NDArray[np.int64] = _log_table_q(log_eps)[red + green + blue]
+    return level_q
 
 
 @lru_cache(maxsize=4)
@@ -229,7 +231,8 @@ def pool_events(counts: NDArray[np.int64], height_px: int, width_px: int, cells:
     """Sum event counts `[T, 2, H·W]` over equal patches to `[T, 2, cells, cells]`."""
     num_bins = len(counts)
     patches = counts.reshape(num_bins, 2, cells, height_px // cells, cells, width_px // cells)
-    return patches.sum(axis=(3, 5), dtype=np.int64)
+    pooled: NDArray[np.int64] = patches.sum(axis=(3, 5), dtype=np.int64)
+    return pooled
 
 
 def binarise(counts: NDArray[np.int64], min_events: int) -> NDArray[np.uint8]:

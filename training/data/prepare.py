@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -42,9 +42,9 @@ class PreparationConfig:
     duration_s: float = 0.0
     frame_cells: int = 8
     bad_clips: str = "refuse"
-    video: VideoConfig = VideoConfig()
-    events: EventConfig = EventConfig()
-    audio: AudioConfig = AudioConfig()
+    video: VideoConfig = field(default_factory=VideoConfig)
+    events: EventConfig = field(default_factory=EventConfig)
+    audio: AudioConfig = field(default_factory=AudioConfig)
 
     def __post_init__(self) -> None:
         if not 1 <= self.num_bins <= 1024:

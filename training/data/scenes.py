@@ -97,7 +97,8 @@ def render_frames(scene: Scene, *, num_frames: int, size_px: int, rng: np.random
     cover = np.clip(0.5 + inside_FHW * size_px, 0, 1)[..., None]
     image = background_HWC * (1 - cover) + np.array(scene.object_rgb) * cover
     image += NOISE_SD * rng.standard_normal(image.shape[:3])[..., None]
-    return np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
+    frames: NDArray[np.uint8] = np.clip(np.rint(image * 255), 0, 255).astype(np.uint8)
+    return frames
 
 
 def _inside(scene: Scene, x: NDArray[np.float64], y: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from hardware_profiles.errors import ConfigError
@@ -197,6 +198,7 @@ def _read_pictures(path: Path, config: VideoConfig) -> _Pictures:
         frames: list[NDArray[np.uint8]] = []
         times_us: list[int] = []
         truncated = False
+        resize = VideoReformatter()
         for frame in container.decode(stream):
             if frame.is_corrupt:
                 raise VideoError(f"video {path}: frame {len(frames)} is damaged; give a whole video file")
@@ -207,9 +209,8 @@ def _read_pictures(path: Path, config: VideoConfig) -> _Pictures:
             truncated = too_late or len(frames) == config.max_frames
             if truncated:
                 break
-            frames.append(
-                frame.to_ndarray(format="rgb24", width=config.width_px, height=config.height_px, interpolation="AREA")
-            )
+            small = resize.reformat(frame, config.width_px, config.height_px, "rgb24", interpolation="AREA")
+            frames.append(np.asarray(small.to_ndarray(), np.uint8))
             times_us.append(time_us)
     # the last frame is shown for as long as the one before it
     end_us = 2 * times_us[-1] - times_us[-2] if len(times_us) > 1 else 0
@@ -225,7 +226,7 @@ def _read_pictures(path: Path, config: VideoConfig) -> _Pictures:
 def _time_us(path: Path, frame: Any, stream: Any, times_us: list[int]) -> int:
     """Return when a frame is shown; a file without timestamps is taken to run at its stated rate."""
     if frame.time is not None:
-        return round(frame.time * MICROSECONDS)
+        return int(round(frame.time * MICROSECONDS))
     if not stream.average_rate:
         raise VideoError(f"video {path}: has neither timestamps nor a frame rate; convert it to mp4 first")
     return times_us[-1] + round(MICROSECONDS / stream.average_rate) if times_us else 0

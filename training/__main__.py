@@ -1,0 +1,154 @@
+"""`python -m training`: render the benchmark, prepare videos, draw a clip."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from hardware_profiles.command import run_command
+from hardware_profiles.errors import ConfigError
+
+from .data.picture import draw_picture
+from .data.prepare import PreparationConfig, prepare_dataset
+from .data.render import BenchmarkConfig, render_benchmark
+from .sections import read_section
+
+PROGRAM = "python -m training"
+
+
+class Subcommand(NamedTuple):
+    """One entry of the command: its name, what it teaches, its arguments, and what it does."""
+
+    name: str
+    summary: str
+    explanation: str
+    add_arguments: Callable[[argparse.ArgumentParser], None]
+    handle: Callable[[argparse.Namespace], int]
+
+
+def _add_config_and_out(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file, see configs/demo.toml")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, replaced as a whole")
+
+
+def _add_prepare(parser: argparse.ArgumentParser) -> None:
+    _add_config_and_out(parser)
+    parser.add_argument(
+        "--videos", type=Path, required=True, metavar="DIR", help="folder of videos, searched with its subfolders"
+    )
+
+
+def _add_picture(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("clip", type=Path, metavar="CLIP", help="any video file")
+    parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="picture to write")
+    parser.add_argument("--config", type=Path, metavar="FILE", help="take [preparation] from here instead of defaults")
+    parser.add_argument("--duration", type=float, metavar="S", help="draw the first S seconds (default: all)")
+    parser.add_argument("--size", type=int, default=192, metavar="PX", help="pixels per side for events (192)")
+    parser.add_argument("--columns", type=int, default=8, metavar="N", help="frames shown (8)")
+
+
+def _render(args: argparse.Namespace) -> int:
+    manifest = render_benchmark(read_section(args.config, "benchmark", BenchmarkConfig), args.out)
+    print(f"{args.out}: up to date" if manifest is None else f"{args.out}: {manifest['num_clips']} clips")
+    return 0
+
+
+def _prepare(args: argparse.Namespace) -> int:
+    manifest = prepare_dataset(read_section(args.config, "preparation", PreparationConfig), args.videos, args.out)
+    if manifest is None:
+        print(f"{args.out}: up to date")
+        return 0
+    for reason in manifest["skipped"].values():
+        print(f"skipped: {reason}", file=sys.stderr)
+    for name in manifest["truncated"]:
+        print(f"truncated: {name}", file=sys.stderr)
+    print(
+        f"{args.out}: {manifest['num_clips']} clips, {len(manifest['truncated'])} truncated, "
+        f"{len(manifest['skipped'])} skipped"
+    )
+    return 0
+
+
+def _picture(args: argparse.Namespace) -> int:
+    if args.out.suffix != ".png":
+        raise ConfigError(f"--out {args.out}: allowed is a name that ends in .png")
+    config = read_section(args.config, "preparation", PreparationConfig) if args.config else PreparationConfig()
+    if args.duration is not None:
+        config = dataclasses.replace(config, duration_s=args.duration)
+    draw_picture(args.clip, args.out, config, size_px=args.size, num_columns=args.columns)
+    print(args.out)
+    return 0
+
+
+SUBCOMMANDS = (
+    Subcommand(
+        "render",
+        "write the embedded audio-visual benchmark as video files",
+        """Renders classes composed of object × motion × sound as ordinary mp4 files with sound, some combinations
+held out, to <out>/<partition>/<class>/<nnn>.mp4 with classes.json. Reads section [benchmark].
+The same seed gives the same frames.
+
+example:
+  python -m training render --config configs/demo.toml --out runs/demo/videos""",
+        _add_config_and_out,
+        _render,
+    ),
+    Subcommand(
+        "prepare",
+        "turn a folder of videos into spikes and features",
+        """Reads every video below --videos (anything FFmpeg decodes), turns frames into ON/OFF events and sound into
+band energies and events, and writes <out>/dataset.h5. Reads section [preparation].
+A folder with classes.json (from render, or your own) is read as <partition>/<class>/<clip>; any other folder
+becomes one unlabelled partition, clips.
+
+examples:
+  python -m training prepare --config configs/demo.toml --videos runs/demo/videos --out runs/demo/dataset
+  python -m training prepare --config my.toml --videos ~/clips --out runs/clips""",
+        _add_prepare,
+        _prepare,
+    ),
+    Subcommand(
+        "picture",
+        "draw a clip's frames beside its events",
+        """Draws frames, ON (blue) and OFF (red) events, mel band energies and their events, time running to the right.
+
+examples:
+  python -m training picture clip.mp4 --out clip.png
+  python -m training picture clip.mp4 --out clip.png --duration 2 --columns 6 --config configs/demo.toml""",
+        _add_picture,
+        _picture,
+    ),
+)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Return the parser of `python -m training` with all subcommands."""
+    parser = argparse.ArgumentParser(
+        prog=PROGRAM,
+        description="Videos with sound to events, and spiking networks trained on them.",
+        epilog="Each subcommand has its own --help with examples. AXONPORT_DEBUG=1 shows tracebacks.",
+    )
+    parsers = parser.add_subparsers(dest="subcommand", required=True, metavar="SUBCOMMAND")
+    for entry in SUBCOMMANDS:
+        sub = parsers.add_parser(
+            entry.name,
+            help=entry.summary,
+            description=f"{entry.summary[0].upper()}{entry.summary[1:]}.\n\n{entry.explanation}",
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+        )
+        entry.add_arguments(sub)
+        sub.set_defaults(handle=entry.handle)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command and return its exit code."""
+    return run_command(build_parser(), lambda args: args.handle(args), arguments)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
