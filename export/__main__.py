@@ -15,7 +15,7 @@ from .arrays import load_arrays
 from .config import ExportConfig
 from .deployment import Deployment, load_deployment
 from .export_network import export_network
-from .parity import Rung
+from .parity import print_rungs
 from .reader import trace_network
 
 EPILOG = """\
@@ -81,19 +81,6 @@ def needed_arrays(deployment: Deployment) -> set[str]:
     made = {name for host in deployment.hosts for name in host.outputs}
     needed = {name for host in deployment.hosts if host.when == "before" for name in host.inputs}
     return (needed | set(trace_network(deployment.chip).graph.inputs())) - made
-
-
-def print_rungs(rungs: tuple[Rung, ...]) -> None:
-    """Print the ladder, one line per layer."""
-    for rung in rungs:
-        print(f"{rung.name}  [{rung.exactness}{'' if rung.holds else ': DOES NOT HOLD'}]")
-        for layer in rung.layers:
-            states = "" if layer.membrane_mismatches is None else f", membranes {layer.membrane_mismatches}"
-            silent = f"{layer.silent_neurons}/{layer.num_neurons} neurons silent"
-            print(
-                f"  {layer.name:<22} {layer.mismatches} of {layer.compared} spikes differ{states}; "
-                f"{layer.spikes} spikes, {silent} {layer.note}"
-            )
 
 
 if __name__ == "__main__":

@@ -134,6 +134,19 @@ def write_parity(path: Path, rungs: Sequence[Rung]) -> None:
     write_json(path, {"format": FORMAT, "rungs": rows})
 
 
+def print_rungs(rungs: Sequence[Rung]) -> None:
+    """Print the ladder for a person, one line per layer."""
+    for rung in rungs:
+        print(f"{rung.name}  [{rung.exactness}{'' if rung.holds else ': DOES NOT HOLD'}]")
+        for layer in rung.layers:
+            states = "" if layer.membrane_mismatches is None else f", membranes {layer.membrane_mismatches}"
+            silent = f"{layer.silent_neurons}/{layer.num_neurons} neurons silent"
+            print(
+                f"  {layer.name:<22} {layer.mismatches} of {layer.compared} spikes differ{states}; "
+                f"{layer.spikes} spikes, {silent} {layer.note}"
+            )
+
+
 def _common(left: Trace, right: Trace) -> list[str]:
     assert set(left) == set(right), "worlds of one graph have the same neuron nodes"
     return list(left)

@@ -16,9 +16,9 @@ from export.hdf5_guard import open_checked
 from hardware_profiles.artifact import read_json, write_json
 
 from .config import ModelConfig, TrainingConfig
-from .data.prepare import Dataset, open_dataset
+from .data.dataset import Dataset, load_partition, open_dataset
 from .errors import TrainingError
-from .loop import ClassTable, embed_classes, fit, make_split
+from .loop import ClassRoles, embed_classes, fit, make_split
 from .mdst import MDST, InputSizes, from_config, to_config
 from .protocol import Scores, Split, chance, score
 
@@ -26,11 +26,13 @@ CHECKPOINT = "checkpoint.safetensors"
 METRICS = "metrics.json"
 METRICS_FORMAT = "axonport-training-1"
 ACCURACY_FORMAT = "axonport-accuracy-1"
+NOMINAL_CLIP_S = 1.0
+"""Duration that the time step is derived from when every clip was binned over its own length."""
 PARTITIONS = ("test_seen", "test_unseen")
 """Test partitions in the order in which all worlds run them."""
 
 
-def class_table(dataset: Dataset) -> ClassTable:
+def class_roles(dataset: Dataset) -> ClassRoles:
     """Return the classes of a data set by role.
 
     Raises:
@@ -41,7 +43,7 @@ def class_table(dataset: Dataset) -> ClassTable:
         raise TrainingError(
             f"data set {dataset.path}: has no classes, so nothing can be learned; prepare a folder with classes.json"
         )
-    split = np.asarray(classes.split)
+    split = np.asarray(classes.splits)
     roles = {role: np.flatnonzero(split == f"{role}_unseen").astype(np.int64) for role in ("val", "test")}
     seen = np.flatnonzero(split == "seen").astype(np.int64)
     if len(seen) < 2 or any(len(indices) == 0 for indices in roles.values()):
@@ -49,7 +51,7 @@ def class_table(dataset: Dataset) -> ClassTable:
             f"data set {dataset.path}: {len(seen)} seen classes and {[len(r) for r in roles.values()]} "
             "unseen ones (val, test); at least 2 and 1 each are needed"
         )
-    return ClassTable(attributes=np.asarray(classes.attributes, dtype=np.float32), seen=seen, unseen=roles)
+    return ClassRoles(attributes=np.asarray(classes.attributes, dtype=np.float32), seen=seen, unseen=roles)
 
 
 def run_fit(dataset_path: Path, model_config: ModelConfig, config: TrainingConfig, folder: Path, work: Path) -> None:
@@ -63,7 +65,7 @@ def run_fit(dataset_path: Path, model_config: ModelConfig, config: TrainingConfi
         work: where resumable checkpoints lie while training runs.
     """
     dataset = open_dataset(dataset_path)
-    classes = class_table(dataset)
+    classes = class_roles(dataset)
     sizes = input_sizes(dataset, classes)
     model, history = _train(dataset, classes, sizes, model_config, config, work / "mdst")
     save_checkpoint(folder / CHECKPOINT, model.state_dict(), to_config(sizes, model_config))
@@ -82,22 +84,22 @@ def run_fit(dataset_path: Path, model_config: ModelConfig, config: TrainingConfi
     write_json(folder / METRICS, metrics)
 
 
-def input_sizes(dataset: Dataset, classes: ClassTable) -> InputSizes:
+def input_sizes(dataset: Dataset, classes: ClassRoles) -> InputSizes:
     """Read the channel counts off the data."""
-    train = dataset.partition("train")
+    train = load_partition(dataset.path, "train")
     return InputSizes(
         visual_events=train.visual_events.shape[2],
         audio_events=train.audio_events.shape[2],
         frame_features=train.frame_features.shape[2],
         audio_features=train.audio_features.shape[2],
         attributes=classes.attributes.shape[1],
-        dt_s=dataset.dt_s,
+        dt_s=float(dataset.config["duration_s"] or NOMINAL_CLIP_S) / train.num_bins,
     )
 
 
 def _train(
     dataset: Dataset,
-    classes: ClassTable,
+    classes: ClassRoles,
     sizes: InputSizes,
     model_config: ModelConfig,
     config: TrainingConfig,
@@ -105,12 +107,14 @@ def _train(
 ) -> tuple[MDST, list[dict[str, float]]]:
     pl.seed_everything(config.seed, verbose=False)
     model = MDST(sizes, model_config)
-    validation = (dataset.partition("val_seen"), dataset.partition("val_unseen"))
-    return model, fit(model, classes, config, dataset.partition("train"), validation, work)
+    validation = (load_partition(dataset.path, "val_seen"), load_partition(dataset.path, "val_unseen"))
+    return model, fit(model, classes, config, load_partition(dataset.path, "train"), validation, work)
 
 
-def _test(model: MDST, dataset: Dataset, classes: ClassTable, offset: float) -> Scores:
-    return score(make_split(model, classes, "test", *(dataset.partition(name) for name in PARTITIONS)), offset)
+def _test(model: MDST, dataset: Dataset, classes: ClassRoles, offset: float) -> Scores:
+    return score(
+        make_split(model, classes, "test", *(load_partition(dataset.path, name) for name in PARTITIONS)), offset
+    )
 
 
 def run_score(training: Path, dataset_path: Path, outputs: Sequence[Path], out: Path) -> dict[str, Any]:
@@ -126,12 +130,12 @@ def run_score(training: Path, dataset_path: Path, outputs: Sequence[Path], out: 
         TrainingError: an outputs file does not fit the test partitions.
     """
     dataset = open_dataset(dataset_path)
-    classes = class_table(dataset)
+    classes = class_roles(dataset)
     state, config = load_checkpoint(training / CHECKPOINT)
     model, _ = from_config(config)
     model.load_state_dict(state)
     metrics = read_json(training / METRICS)
-    label = np.concatenate([dataset.partition(name).label for name in PARTITIONS])
+    label = np.concatenate([load_partition(dataset.path, name).label for name in PARTITIONS])
     class_embedding = embed_classes(model, classes)
     rows = []
     for path in outputs:

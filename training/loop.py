@@ -19,7 +19,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from torch.utils.data import DataLoader, TensorDataset
 
 from .config import TrainingConfig
-from .data.prepare import Partition
+from .data.dataset import Partition
 from .losses import joint_loss
 from .mdst import MDST, Batch
 from .protocol import Split, choose_offset, score
@@ -29,7 +29,7 @@ BATCH = 128
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class ClassTable:
+class ClassRoles:
     """Classes by role.
 
     Attributes:
@@ -63,14 +63,14 @@ def embed(model: MDST, partition: Partition) -> npt.NDArray[np.float32]:
 
 
 @torch.no_grad()
-def embed_classes(model: MDST, classes: ClassTable) -> npt.NDArray[np.float32]:
+def embed_classes(model: MDST, classes: ClassRoles) -> npt.NDArray[np.float32]:
     """Embed the attributes of all classes, `[C, E]`."""
     model.eval()
     embedding: npt.NDArray[np.float32] = model.text(torch.from_numpy(classes.attributes)).numpy()
     return embedding
 
 
-def make_split(model: MDST, classes: ClassTable, role: str, seen: Partition, unseen: Partition) -> Split:
+def make_split(model: MDST, classes: ClassRoles, role: str, seen: Partition, unseen: Partition) -> Split:
     """Embed a pair of partitions for `protocol.score`."""
     return Split(
         embedding=np.concatenate([embed(model, seen), embed(model, unseen)]),
@@ -85,7 +85,7 @@ class _Lightning(pl.LightningModule):
     """Couples the model, its losses and its validation to Lightning."""
 
     def __init__(
-        self, model: MDST, classes: ClassTable, config: TrainingConfig, validation: tuple[Partition, Partition]
+        self, model: MDST, classes: ClassRoles, config: TrainingConfig, validation: tuple[Partition, Partition]
     ):
         super().__init__()
         self.model, self.classes, self.config, self.validation = model, classes, config, validation
@@ -135,7 +135,7 @@ class _Lightning(pl.LightningModule):
 
 def fit(
     model: MDST,
-    classes: ClassTable,
+    classes: ClassRoles,
     config: TrainingConfig,
     train: Partition,
     validation: tuple[Partition, Partition],

@@ -1,0 +1,83 @@
+"""`python -m lava_runtime`: an export folder on Lava, compared layer by layer with the specification."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import sys
+from pathlib import Path
+
+from export.arrays import load_arrays
+from export.package import load_export
+from export.parity import print_rungs
+from hardware_profiles.artifact import atomic_folder, is_current, provenance
+from hardware_profiles.command import run_command
+from hardware_profiles.config import as_mapping, read_section
+
+from .config import SimulationConfig
+from .simulation import Simulation
+
+EPILOG = """\
+examples:
+  python -m lava_runtime runs/demo/export --input runs/demo/dataset/dataset.h5 \\
+      --group test_seen --group test_unseen --out runs/demo/simulation
+  python -m lava_runtime runs/mine --input spikes.npz --number-format fixed_pt --process-samples 1 --out runs/lava
+      arrays [samples, steps, channels], named like the inputs of model.nir (and of the host segments)
+
+Every sample runs on one fused Lava Process; the first --process-samples also run with one Lava Process per node,
+stock Dense and LIF wherever they can express it. Writes activity.json (event counts, what energy is priced from),
+parity.json, thresholds.json, inputs.h5, outputs_*.h5.
+exit code 1 if a rung of the parity ladder does not hold, 2 for bad input.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Build the command line."""
+    result = argparse.ArgumentParser(
+        prog="python -m lava_runtime",
+        description=__doc__,
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    result.add_argument("export", type=Path, help="folder written by python -m export")
+    result.add_argument("--input", type=Path, required=True, help=".npz or HDF5 with inputs [N, T, n]")
+    result.add_argument("--group", action="append", default=[], help="HDF5 group to read; repeat to concatenate")
+    result.add_argument("--samples", type=int, help="run only the first so many samples")
+    result.add_argument("--number-format", choices=["fixed_pt", "floating_pt", "both"], help="default: as configured")
+    result.add_argument("--process-samples", type=int, help="samples that also run with one Process per node")
+    result.add_argument("--config", type=Path, help="TOML file with a table [simulation]; defaults are good")
+    result.add_argument("--out", type=Path, required=True, help="folder to write; replaced as a whole")
+    return result
+
+
+def configure(args: argparse.Namespace) -> SimulationConfig:
+    """Merge the configuration file and the command line."""
+    config = read_section(args.config, "simulation", SimulationConfig) if args.config else SimulationConfig()
+    if args.number_format and args.number_format != "both":
+        config = dataclasses.replace(config, number_formats=(args.number_format,))
+    elif args.number_format == "both":
+        config = dataclasses.replace(config, number_formats=("fixed_pt", "floating_pt"))
+    if args.process_samples is not None:
+        config = dataclasses.replace(config, process_samples=args.process_samples)
+    return config
+
+
+def handle(args: argparse.Namespace) -> int:
+    """Run the command."""
+    config = configure(args)
+    settings = {**as_mapping(config), "groups": args.group, "samples": args.samples}
+    manifest = provenance("simulation", settings, {"export": args.export, "input": args.input})
+    if is_current(args.out, manifest):
+        print(f"{args.out}: up to date")
+        return 0
+    exported = load_export(args.export)
+    arrays = load_arrays(args.input, args.group, exported.host_inputs(), args.samples)
+    with atomic_folder(args.out, manifest) as folder:
+        rungs = Simulation(exported, arrays, config, folder, progress=sys.stderr.isatty()).run()
+    print_rungs(rungs)
+    print(f"simulated into {args.out}")
+    return 0 if all(rung.holds for rung in rungs) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(run_command(parser(), handle))

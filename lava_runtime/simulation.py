@@ -1,0 +1,178 @@
+"""One simulation: host segments, Lava in every granularity and number format asked for, parity and counts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from export.float_interpreter import run_float
+from export.graph import Graph
+from export.host_segment import chip_inputs, output_rates, run_host_segments
+from export.integer_interpreter import run_integer
+from export.nodes import IntegerDynamicThresholdLIF
+from export.package import Exported, save_outputs
+from export.parity import Rung, compare_bounded, compare_exact, write_parity
+from export.passes.freeze_thresholds import freeze_thresholds
+from export.trace import Array, Trace
+from hardware_profiles.activity import FORMAT, Activity, LayerActivity, write_activity
+from hardware_profiles.artifact import write_json
+
+from .config import SimulationConfig
+from .counts import required_capabilities
+from .fused.run import run_fused
+from .layerwise import NumberFormat, run_processes
+
+SPECIFICATION = "NumPy integer interpreter"
+YARDSTICK = "IR float32 interpreter"
+
+
+class Simulation:
+    """Runs an export on one set of inputs and writes everything that the report needs into a folder."""
+
+    def __init__(
+        self, exported: Exported, arrays: Mapping[str, Array], config: SimulationConfig, folder: Path, progress: bool
+    ) -> None:
+        """Run the host segments before the chip and fix the chip's inputs, once for all worlds.
+
+        Args:
+            exported: what to run.
+            arrays: `[N, ...]`, see `Exported.host_inputs`.
+            config: what to run it on.
+            folder: an existing folder.
+            progress: show progress bars on stderr.
+        """
+        self.exported, self.config, self.folder, self.progress = exported, config, folder, progress
+        self.known = run_host_segments(exported.folder, exported.hosts, "before", arrays)
+        self.inputs = chip_inputs(exported.float_graph, self.known)
+        self.num_steps, self.num_samples = next(iter(self.inputs.values())).shape[:2]
+        self.rungs: list[Rung] = []
+        _save_inputs(folder / "inputs.h5", self.inputs)
+
+    def run(self) -> tuple[Rung, ...]:
+        """Run everything and return the rungs of the ladder."""
+        for number_format in self.config.number_formats:
+            graph = self._graph(number_format)
+            self._run_fused(graph, number_format)
+            self._run_processes(graph, number_format)
+        if self.config.witness and "fixed_pt" in self.config.number_formats and self.config.process_samples:
+            self._run_witness()
+        write_parity(self.folder / "parity.json", self.rungs)
+        return tuple(self.rungs)
+
+    def _graph(self, number_format: NumberFormat) -> Graph:
+        return self.exported.integer_graph if number_format == "fixed_pt" else self.exported.float_graph
+
+    def _run_fused(self, graph: Graph, number_format: NumberFormat) -> None:
+        compare_all = self.num_samples <= self.config.parity_samples
+        run = self._fused(graph, self.inputs, number_format, record=compare_all)
+        world = f"Lava {number_format}, fused"
+        traced = (
+            run
+            if compare_all
+            else self._fused(graph, self._first(self.config.parity_samples), number_format, record=True)
+        )
+        assert traced.trace is not None
+        self._compare(world, traced.trace, number_format, min(self.num_samples, self.config.parity_samples))
+        self._save_outputs(world, number_format, run.output_counts)
+        if number_format == self.config.number_formats[0]:
+            _write_thresholds(self.folder / "thresholds.json", graph, traced.trace)
+            write_activity(self.folder / "activity.json", self._activity(graph, number_format, run.layers))
+
+    def _fused(self, graph: Graph, inputs: Mapping[str, Array], number_format: NumberFormat, record: bool) -> Any:
+        return run_fused(
+            graph,
+            inputs,
+            number_format=number_format,
+            batch_size=self.config.batch_size,
+            record=record,
+            progress=self.progress,
+            timeout_s=self.config.timeout_s,
+        )
+
+    def _run_processes(self, graph: Graph, number_format: NumberFormat) -> None:
+        num_samples = min(self.config.process_samples, self.num_samples)
+        if num_samples:
+            trace = run_processes(
+                graph,
+                self._first(num_samples),
+                number_format=number_format,
+                progress=self.progress,
+                timeout_s=self.config.timeout_s,
+            )
+            self._compare(f"Lava {number_format}, one Process per node", trace, number_format, num_samples)
+
+    def _compare(self, world: str, trace: Trace, number_format: NumberFormat, num_samples: int) -> None:
+        inputs = self._first(num_samples)
+        if number_format == "fixed_pt":
+            reference = run_integer(self.exported.integer_graph, inputs)
+            self.rungs.append(compare_exact(f"{SPECIFICATION} = {world}", SPECIFICATION, world, reference, trace))
+        else:
+            graph = self.exported.float_graph
+            reference = run_float(graph, inputs).trace
+            name = f"{YARDSTICK} ≈ {world}"
+            self.rungs.append(compare_bounded(name, YARDSTICK, world, reference, trace, graph, inputs))
+
+    def _run_witness(self) -> None:
+        """Stock Lava alone, with thresholds frozen: arithmetic that others wrote."""
+        graph = self.exported.integer_graph
+        frozen = freeze_thresholds(graph) if graph.of_type(IntegerDynamicThresholdLIF) else graph
+        first = self._first(min(self.config.process_samples, self.num_samples))
+        inputs = {name: array for name, array in first.items() if name in frozen.nodes}
+        trace = run_processes(
+            frozen, inputs, number_format="fixed_pt", progress=self.progress, timeout_s=self.config.timeout_s
+        )
+        world = "stock Lava Dense + LIF, thresholds frozen"
+        reference = run_integer(frozen, inputs)
+        self.rungs.append(compare_exact(f"{SPECIFICATION} = {world}", SPECIFICATION, world, reference, trace))
+
+    def _first(self, num_samples: int) -> dict[str, Array]:
+        return {name: array[:, :num_samples] for name, array in self.inputs.items()}
+
+    def _save_outputs(self, world: str, number_format: NumberFormat, counts: Mapping[str, Array]) -> None:
+        after = [host for host in self.exported.hosts if host.when == "after"]
+        known = self.known | output_rates(counts, self.num_steps)
+        outputs = run_host_segments(self.exported.folder, self.exported.hosts, "after", known)
+        arrays = {name: outputs[name] for host in after for name in host.outputs}
+        arrays |= {f"{name}_count": count for name, count in counts.items()}
+        save_outputs(self.folder / f"outputs_{number_format}.h5", world, arrays)
+
+    def _activity(self, graph: Graph, number_format: NumberFormat, layers: tuple[LayerActivity, ...]) -> Activity:
+        return Activity(
+            format=FORMAT,
+            number_format=number_format,
+            granularity="fused",
+            num_samples=self.num_samples,
+            num_steps=self.num_steps,
+            latency_steps=graph.total_latency,
+            requires=required_capabilities(graph),
+            layers=layers,
+        )
+
+
+def _save_inputs(path: Path, inputs: Mapping[str, Array]) -> None:
+    """Keep the chip's inputs `[N, T, n]` as they were sent, quantised context included, for replays."""
+    with h5py.File(path, "w") as file:
+        for name, array in inputs.items():
+            file.create_dataset(name, data=array.transpose(1, 0, 2), compression="gzip", shuffle=True)
+
+
+def _write_thresholds(path: Path, graph: Graph, trace: Trace) -> None:
+    """Write how θ moved: smallest, median and largest over samples, per step."""
+    rows = []
+    for name, layer in trace.items():
+        if layer.theta is not None:
+            node = graph.nodes[name]
+            rows.append(
+                {
+                    "name": name,
+                    "fraction_bits": node.controller.fraction_bits,  # type: ignore[union-attr]  # has θ, so a controller
+                    "min": layer.theta.min(axis=1).tolist(),
+                    "median": np.median(layer.theta, axis=1).tolist(),
+                    "max": layer.theta.max(axis=1).tolist(),
+                }
+            )
+    write_json(path, {"layers": rows})
