@@ -112,9 +112,7 @@ def test_a_users_file_loads_by_path(tmp_path: Path) -> None:
         ("title = 'Toy chip'", "title = ", "not valid TOML"),
     ],
 )
-def test_a_malformed_profile_is_one_line_that_names_the_key(
-    tmp_path: Path, old: str, new: str, message: str
-) -> None:
+def test_a_malformed_profile_is_one_line_that_names_the_key(tmp_path: Path, old: str, new: str, message: str) -> None:
     text = profile_toml()
     assert old in text
     path = tmp_path / "mine.toml"
