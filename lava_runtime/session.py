@@ -61,7 +61,7 @@ class Session:
         runtime = GuardedRuntime.compile(process, number_format, models)
         succeeded = False
         try:
-            with _single_threaded_torch():
+            with _ctrl_c_postponed(), _single_threaded_torch():
                 runtime.build()
             self._until(runtime, lambda: _all_built(runtime), num_steps)
             runtime.begin(num_steps)
@@ -80,14 +80,15 @@ class Session:
         while True:
             actors = runtime.infrastructure.actors
             faults = [(actor.name, fault) for actor in actors if (fault := actor.fault())]
-            if reached():
+            is_reached = reached()
+            if bar is not None:
+                bar.update(int(self.steps_done[0]) - bar.n)
+            if is_reached:
                 return
             if faults:
                 raise LavaRuntimeError(self._sentence(*_most_telling(faults), num_steps))
             now = time.monotonic()
             state = (sum(actor.built for actor in actors), int(self.steps_done[0]))
-            if bar is not None:
-                bar.update(state[1] - bar.n)
             if state != seen:
                 seen, moved = state, now
             if now - moved > self._timeout_s:
@@ -135,7 +136,7 @@ def _single_threaded_torch() -> Iterator[None]:
 
 @contextmanager
 def _ctrl_c_postponed() -> Iterator[None]:
-    """Let a second Ctrl-C wait until everything is ended."""
+    """Let Ctrl-C wait: around a fork Python can swallow it, and a second one must not stop the ending."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

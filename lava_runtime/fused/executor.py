@@ -38,6 +38,8 @@ from ..layers import Neuron, controller_name, neurons, presynaptic, synapse_weig
 
 FLOAT32_EXACT = 1 << (np.finfo(np.float32).nmant + 1)
 """Integers up to this magnitude are exact in float32."""
+FLOAT64_BITS = np.finfo(np.float64).nmant + 1
+"""Integers of so many bits are exact in float64."""
 
 
 @dataclass
@@ -71,6 +73,7 @@ class Executor:
     """
 
     def __init__(self, graph: Graph) -> None:
+        assert graph.fmt is None or graph.fmt.state_bits + graph.fmt.decay_bits <= FLOAT64_BITS
         self._graph = graph
         self._synapses = {name: _Synapse(node, graph.fmt) for name, node in synapses(graph).items()}
         self._neurons = {name: _Neuron(graph, name, node) for name, node in neurons(graph).items()}

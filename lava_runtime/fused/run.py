@@ -16,6 +16,7 @@ from ..compat import load_lava
 from ..counts import layer_activities
 from ..errors import LavaRuntimeError
 from ..layerwise import NumberFormat, check_run
+from .executor import FLOAT64_BITS
 from .ledger import Ledger
 
 
@@ -63,6 +64,7 @@ def run_fused(
     if batch_size < 1:
         raise LavaRuntimeError(f"batch_size: is {batch_size}, allowed is at least 1; 64 is a good start")
     num_steps, num_samples = check_run(graph, inputs, number_format)
+    _check_widths(graph)
     load_lava()
     from ..processes.fused_graph.models import fused_model
     from ..processes.fused_graph.process import FusedGraph, input_port
@@ -92,6 +94,17 @@ def run_fused(
         layers=layer_activities(graph, ledger.events(), num_steps, num_samples),
         trace=ledger.trace(),
     )
+
+
+def _check_widths(graph: Graph) -> None:
+    if graph.fmt is None:
+        return
+    bits = graph.fmt.state_bits + graph.fmt.decay_bits
+    if bits > FLOAT64_BITS:
+        raise LavaRuntimeError(
+            f"graph: state and decay have {bits} bits together, allowed are {FLOAT64_BITS}, which double "
+            "precision holds exactly; use narrower widths"
+        )
 
 
 def _frame(values: Array, batch: int, ledger: Ledger, step: int) -> Array:

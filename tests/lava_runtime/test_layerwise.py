@@ -1,0 +1,196 @@
+from dataclasses import replace
+from itertools import pairwise
+
+import numpy as np
+import pytest
+
+from export.errors import ExportError
+from export.graph import Edge, Graph
+from export.integer_interpreter import run_integer
+from export.nodes import Input, IntegerDynamicThresholdLIF, IntegerLIF, IntegerLinear, Output
+from hardware_profiles.arithmetic import ThresholdController
+from lava_runtime.errors import LavaRuntimeError
+from lava_runtime.fused.run import run_fused
+from lava_runtime.layerwise import run_processes
+from lava_runtime.shared_memory import shared_array
+
+from .comparing import assert_equal_traces
+from .random_graphs import FMT
+
+
+def chain(layers, size, fmt=FMT):
+    """Input, then (synapse, neuron) pairs, then an output."""
+    nodes, edges, last = {"x": Input(size=size)}, [], "x"
+    for depth, (synapse, neuron) in enumerate(layers):
+        nodes |= {f"w{depth}": synapse, f"l{depth}": neuron}
+        edges += [Edge(last, f"w{depth}"), Edge(f"w{depth}", f"l{depth}")]
+        last = f"l{depth}"
+    nodes["y"] = Output(size=nodes[last].size)
+    edges.append(Edge(last, "y"))
+    return Graph(nodes=nodes, edges=tuple(edges), dialect="integer", dt_s=1e-3, fmt=fmt)
+
+
+def stock_chain(rng, sizes):
+    layers = []
+    for fan_in, size in pairwise(sizes):
+        weight = np.clip(rng.integers(-90, 128, (size, fan_in)), -127, 127)
+        neuron = IntegerLIF(
+            dv=rng.integers(0, 1500, size),
+            vth=rng.integers(200, 4000, size),
+            bias_mant=rng.integers(-1000, 1000, size),
+            bias_exp=5,
+            reset="zero",
+        )
+        layers.append((IntegerLinear(weight_int8=weight, weight_exp=2), neuron))
+    return chain(layers, sizes[0])
+
+
+@pytest.mark.lava
+def test_stock_lava_alone_witnesses_the_arithmetic():
+    """No line of our arithmetic runs in these Processes; biases in a deep layer start at that layer's own offset."""
+    from lava.proc.dense.process import Dense
+    from lava.proc.lif.process import LIFReset
+
+    from lava_runtime.processes.network import build_network
+
+    rng = np.random.default_rng(3)
+    graph = stock_chain(rng, (24, 20, 16, 12))
+    inputs = {"x": (rng.random((40, 3, 24)) < 0.2).astype(np.uint8)}
+    network = build_network(graph, inputs, shared_array((1,), np.int64))
+    kinds = {name: type(process) for name, process in network.processes.items() if name not in ("source", "sink")}
+    assert kinds == {name: Dense if name[0] == "w" else LIFReset for name in graph.nodes if name[0] in "wl"}
+    assert network.processes["l2"].proc_params["reset_offset"] == 4
+
+    expected = run_integer(graph, inputs)
+    assert_equal_traces(run_processes(graph, inputs, number_format="fixed_pt"), expected)
+    for layer in expected.values():
+        assert layer.s.any() and (layer.s.sum(axis=(0, 1)) == 0).any() and (layer.v < 0).any()
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("weights", ["positive", "negative"])
+def test_weights_of_one_sign_keep_their_odd_values(weights):
+    """Lava guesses another weight format for matrices of one sign; ours must not depend on the guess."""
+    rng = np.random.default_rng(4)
+    weight = rng.integers(0, 64, (6, 9)) * 2 + 1
+    neuron = IntegerLIF(
+        dv=np.full(6, 300),
+        vth=np.full(6, 150),
+        bias_mant=np.full(6, 40 if weights == "positive" else 900),
+        bias_exp=4,
+        reset="zero",
+    )
+    synapse = IntegerLinear(weight_int8=weight if weights == "positive" else -weight, weight_exp=0)
+    graph = chain([(synapse, neuron)], 9)
+    inputs = {"x": (rng.random((30, 2, 9)) < 0.15).astype(np.uint8)}
+    expected = run_integer(graph, inputs)
+    assert 0 < expected["l0"].s.mean() < 1
+    assert_equal_traces(run_processes(graph, inputs, number_format="fixed_pt"), expected)
+
+
+def saturating_graph(reset):
+    """One neuron driven up, one driven down, one in between, with the largest weights and biases there are."""
+    weight = np.array([[127] * 8, [-127] * 8, [127, -127] * 4])
+    neuron = IntegerLIF(
+        dv=np.array([0, 0, 100]),
+        vth=np.array([FMT.threshold_max] * 3),
+        bias_mant=np.array([4000, -4000, 10]),
+        bias_exp=7,
+        reset=reset,
+    )
+    return chain([(IntegerLinear(weight_int8=weight, weight_exp=7), neuron)], 8)
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("reset", ["zero", "subtract", "none"])
+def test_membranes_saturate_alike(reset):
+    graph = saturating_graph(reset)
+    inputs = {"x": np.ones((10, 2, 8), dtype=np.uint8)}
+    inputs["x"][4] = 0
+    expected = run_integer(graph, inputs)
+    assert expected["l0"].saturations > 5
+    assert expected["l0"].v.min() == -FMT.state_max
+    assert expected["l0"].s.any()
+    assert reset == "zero" or expected["l0"].v.max() == FMT.state_max
+    assert_equal_traces(run_processes(graph, inputs, number_format="fixed_pt"), expected)
+    run = run_fused(graph, inputs, number_format="fixed_pt", record=True)
+    assert_equal_traces(run.trace, expected)
+
+
+def controlled_graph(context_source):
+    """Two layers; the second has a moving threshold whose context comes from `context_source`."""
+    rng = np.random.default_rng(8)
+    graph = stock_chain(rng, (8, 6, 4))
+    first = graph.nodes["l1"]
+    controller = ThresholdController(
+        population=6,
+        num_groups=3,
+        weight_count=1 << 20,
+        weight_deviation=1 << 18,
+        weight_context=(1 << 12,) * 4,
+        bias=0,
+        theta_0=500,
+        amplitude=300,
+        fraction_bits=8,
+    )
+    nodes = {
+        **graph.nodes,
+        "c": Input(size=4, kind="graded"),
+        "l1": IntegerDynamicThresholdLIF(
+            dv=first.dv, bias_mant=first.bias_mant, bias_exp=5, theta_shift=1, controller=controller
+        ),
+        "v": IntegerLinear(weight_int8=rng.integers(-90, 127, (4, 8)), weight_exp=2),
+        "b": IntegerLIF(dv=first.dv, vth=np.full(4, 900), bias_mant=first.bias_mant, bias_exp=5, reset="zero"),
+    }
+    edges = (*graph.edges, Edge("x", "v"), Edge("v", "b"), Edge("l0", "l1", "population"))
+    return replace(graph, nodes=nodes, edges=(*edges, Edge(context_source, "l1", "context")))
+
+
+@pytest.mark.lava
+def test_context_is_sent_when_the_layer_needs_it():
+    graph = controlled_graph("c")
+    rng = np.random.default_rng(9)
+    inputs = {"x": (rng.random((25, 3, 8)) < 0.3).astype(np.uint8), "c": rng.integers(-800, 800, (25, 3, 4))}
+    expected = run_integer(graph, inputs)
+    assert len(np.unique(expected["l1"].theta)) > 20
+    late = {**inputs, "c": np.roll(inputs["c"], 1, axis=0)}
+    assert not np.array_equal(run_integer(graph, late)["l1"].s, expected["l1"].s)
+    assert_equal_traces(run_processes(graph, inputs, number_format="fixed_pt"), expected)
+
+
+@pytest.mark.lava
+def test_what_stock_lava_cannot_time_is_refused_and_fused_runs_it():
+    graph = controlled_graph("b")
+    inputs = {"x": np.ones((5, 1, 8), dtype=np.uint8), "c": np.zeros((5, 1, 4), dtype=np.int16)}
+    with pytest.raises(LavaRuntimeError, match="node b: its values arrive 1 steps late as context, allowed are 2"):
+        run_processes(graph, inputs, number_format="fixed_pt")
+    run = run_fused(graph, inputs, number_format="fixed_pt", record=True)
+    assert_equal_traces(run.trace, run_integer(graph, inputs))
+
+
+def test_synaptic_sums_as_context_are_refused():
+    graph = controlled_graph("v")
+    inputs = {"x": np.ones((5, 1, 8), dtype=np.uint8), "c": np.zeros((5, 1, 4), dtype=np.int16)}
+    for run in (run_processes, run_fused):
+        with pytest.raises(LavaRuntimeError, match="takes synaptic sums of 'v' as context"):
+            run(graph, inputs, number_format="fixed_pt")
+
+
+@pytest.mark.lava
+def test_other_widths_than_lavas_are_refused_and_fused_runs_them():
+    graph = saturating_graph("zero")
+    narrow = replace(graph, fmt=replace(FMT, state_bits=25))
+    inputs = {"x": np.ones((6, 1, 8), dtype=np.uint8)}
+    with pytest.raises(LavaRuntimeError, match="use granularity 'fused'"):
+        run_processes(narrow, inputs, number_format="fixed_pt")
+    run = run_fused(narrow, inputs, number_format="fixed_pt", record=True)
+    assert_equal_traces(run.trace, run_integer(narrow, inputs))
+
+
+def test_the_number_format_must_fit_the_dialect():
+    graph = saturating_graph("zero")
+    inputs = {"x": np.ones((6, 1, 8), dtype=np.uint8)}
+    with pytest.raises(ExportError, match="is in dialect 'integer', allowed here is 'float'"):
+        run_processes(graph, inputs, number_format="floating_pt")
+    with pytest.raises(LavaRuntimeError, match="number format: is 'bfloat16'"):
+        run_fused(graph, inputs, number_format="bfloat16")

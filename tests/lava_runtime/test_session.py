@@ -1,0 +1,149 @@
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lava_runtime.errors import LavaRuntimeError
+from lava_runtime.session import Session
+from lava_runtime.shared_memory import shared_array
+
+from .children import children, group, segments
+from .faulty.process import Faulty
+
+pytestmark = pytest.mark.lava
+NUM_STEPS = 8
+
+
+def network(session, fault=None, at=3):
+    """Source -> faulty -> well -> sink; the store holds what arrived."""
+    from lava_runtime.processes.memory_sink.models import sink_model
+    from lava_runtime.processes.memory_sink.process import MemorySink, Record
+    from lava_runtime.processes.memory_source.models import source_model
+    from lava_runtime.processes.memory_source.process import MemorySource, Stream
+
+    def frame(step):
+        return np.array([step, 1])
+
+    source = MemorySource(streams={"out": Stream(shape=(2,), dtype=np.int8, frame=frame)}, name="source")
+    faulty, well = Faulty(fault=fault, at=at), Faulty(fault=None, name="well")
+    store = shared_array((NUM_STEPS, 2), np.int8)
+    sink = MemorySink(
+        records={"in": Record(what="message", store=store, lag=0)}, steps_done=session.steps_done, name="sink"
+    )
+    source.out.connect(faulty.a_in)
+    faulty.s_out.connect(well.a_in)
+    well.s_out.connect(getattr(sink, "in"))
+    return sink, {source: source_model(source), sink: sink_model(sink)}, store
+
+
+@pytest.fixture(autouse=True)
+def nothing_left():
+    before = segments()
+    assert children() == set()
+    yield
+    assert children() == set()
+    assert segments() <= before
+    assert not [thread for thread in threading.enumerate() if thread.name.endswith(".send") and thread.is_alive()]
+
+
+def run(fault=None, at=3, timeout_s=60.0):
+    session = Session(timeout_s=timeout_s)
+    sink, models, store = network(session, fault, at)
+    session.run(sink, NUM_STEPS, number_format="fixed_pt", models=models)
+    return session, store
+
+
+def test_a_run_that_succeeds_gives_all_steps_and_leaves_nothing():
+    session, store = run()
+    assert session.steps_done[0] == NUM_STEPS
+    assert np.array_equal(store, [[step, 1] for step in range(NUM_STEPS)])
+
+
+@pytest.mark.parametrize(
+    ("fault", "at", "phrase"),
+    [
+        ("raise", 3, "'faulty': raised ZeroDivisionError: no way after 2 of 8 steps"),
+        ("raise", "init", "'faulty': raised ZeroDivisionError: no way after 0 of 8 steps"),
+        ("unpicklable", 3, "'faulty': raised Unpicklable: odd"),
+        ("exit", 3, "'faulty': exited with code 7"),
+        ("exit", "init", "'faulty': exited with code 7"),
+        ("leave", 3, "'faulty': exited with code 0"),
+        ("kill", 3, "'faulty': was killed by SIGKILL"),
+    ],
+)
+def test_a_fault_becomes_one_line_that_names_the_process(fault, at, phrase):
+    with pytest.raises(LavaRuntimeError) as caught:
+        run(fault, at)
+    assert phrase in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(("at", "phrase"), [(3, "step 3 of 8"), ("init", "building faulty")])
+def test_a_standstill_times_out(at, phrase):
+    with pytest.raises(LavaRuntimeError, match=phrase):
+        run("sleep", at, timeout_s=1.0)
+
+
+def test_ctrl_c_ends_everything_and_stays_a_keyboard_interrupt():
+    stall = threading.Timer(1.0, os.kill, (os.getpid(), signal.SIGINT))
+    stall.start()
+    with pytest.raises(KeyboardInterrupt):
+        run("sleep")
+    stall.join()
+
+
+def test_a_new_run_works_after_failures():
+    with pytest.raises(LavaRuntimeError):
+        run("raise")
+    _, store = run()
+    assert store[-1, 0] == NUM_STEPS - 1
+
+
+CHILD = """
+from tests.lava_runtime.test_session import network
+from lava_runtime.session import Session
+session = Session()
+sink, models, _ = network(session, "sleep")
+print("ready", flush=True)
+session.run(sink, 8, number_format="fixed_pt", models=models)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_no_process_outlives_its_parent(number):
+    root = Path(__file__).parents[2]
+    child = subprocess.Popen(
+        [sys.executable, "-c", CHILD], cwd=root, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    )
+    try:
+        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+        while len(group(child.pid)) < 6:  # four Processes, their service, Lava's memory manager
+            time.sleep(0.05)
+        # Ctrl-C in a terminal reaches the whole group, kill -9 only the parent
+        (os.killpg if number == signal.SIGINT else os.kill)(child.pid, number)
+        _, errors = child.communicate(timeout=60)
+    finally:
+        child.kill()
+    while group(child.pid):
+        time.sleep(0.05)
+    assert child.returncode == -number
+    assert errors.count(b"Traceback") == (1 if number == signal.SIGINT else 0)
+
+
+def test_the_tag_finds_our_models_as_it_finds_lavas():
+    from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
+    from lava.magma.core.run_configs import Loihi2SimCfg
+
+    from lava_runtime.processes.dynamic_threshold_lif.process import DynamicThresholdLIF
+    from lava_runtime.processes.leaky.process import Leaky
+
+    for process in (DynamicThresholdLIF(shape=(2,), dv=0), Leaky(shape=(2,), dv=0, vth=1, reset="none")):
+        models = ProcGroupDiGraphs._find_proc_models(process)
+        for number_format, ending in (("fixed_pt", "Fixed"), ("floating_pt", "Float")):
+            assert Loihi2SimCfg(select_tag=number_format).select(process, models).__name__.endswith(ending)
