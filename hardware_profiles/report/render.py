@@ -97,4 +97,5 @@ def _escape_markdown(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     flat = re.sub(r"\s*[\r\n]+\s*", " ", value)
-    return re.sub(r"([\\`*_\[\]<>|#])", r"\\\1", flat)
+    entities = flat.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return re.sub(r"([\\`*_\[\]|#])", r"\\\1", entities)
