@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 
 from export.graph import Graph
-from export.nodes import DYNAMIC, SYNAPSES
-from export.trace import Array, LayerTrace, Trace, check_inputs
-from export.verify import verify
+from export.trace import Array, LayerTrace, Trace
 
 from .compat import load_lava
 from .counts import count_saturations
-from .errors import LavaRuntimeError
 from .layers import neurons
-
-NumberFormat = Literal["fixed_pt", "floating_pt"]
-DIALECTS: dict[NumberFormat, Literal["integer", "float"]] = {"fixed_pt": "integer", "floating_pt": "float"}
-"""The dialect of the graphs that each number format runs."""
+from .preconditions import TIMEOUT_S, NumberFormat, check_run
 
 
 def run_processes(
@@ -28,7 +21,7 @@ def run_processes(
     *,
     number_format: NumberFormat,
     progress: bool = False,
-    timeout_s: float = 120.0,
+    timeout_s: float = TIMEOUT_S,
 ) -> Trace:
     """Run a graph on Lava, one Process per node, stock Processes wherever they can express the node.
 
@@ -71,30 +64,6 @@ def run_processes(
         for name in neurons(graph)
     }
     return count_saturations(graph, inputs, trace)
-
-
-def check_run(graph: Graph, inputs: Mapping[str, Array], number_format: NumberFormat) -> tuple[int, int]:
-    """Check that Lava can run the graph on these inputs; both granularities do.
-
-    Returns:
-        (T, B).
-
-    Raises:
-        ExportError: the graph breaks an invariant of its dialect, or has the other one.
-        InputDataError: the inputs do not fit the graph.
-        LavaRuntimeError: the number format is unknown, or a controller's context is no count.
-    """
-    if number_format not in DIALECTS:
-        raise LavaRuntimeError(f"number format: is '{number_format}', allowed are {', '.join(DIALECTS)}; choose one")
-    verify(graph, DIALECTS[number_format])
-    for name in graph.of_type(DYNAMIC):
-        for source in graph.sources(name, "context"):
-            if isinstance(graph.nodes[source], SYNAPSES):
-                raise LavaRuntimeError(
-                    f"node {name}: takes synaptic sums of '{source}' as context, allowed are inputs and "
-                    "neurons; send the values as a graded input"
-                )
-    return check_inputs(graph, inputs)
 
 
 def _per_sample(store: Array, num_steps: int, dtype: type) -> Array:

@@ -19,12 +19,11 @@ from tqdm import tqdm
 
 from .backend.runtime import GuardedRuntime
 from .errors import LavaRuntimeError
+from .preconditions import TIMEOUT_S
 from .shared_memory import shared_array
 
 TICK_S = (0.001, 0.05)
 """Shortest and longest sleep between two looks at the actors."""
-TIMEOUT_S = 120.0
-"""Longest time without a finished step, unless the caller says otherwise."""
 
 
 class Session:

@@ -24,7 +24,8 @@ from hardware_profiles.artifact import write_json
 from .config import SimulationConfig
 from .counts import required_capabilities
 from .fused.run import run_fused
-from .layerwise import NumberFormat, run_processes
+from .layerwise import run_processes
+from .preconditions import NumberFormat
 
 SPECIFICATION = "NumPy integer interpreter"
 YARDSTICK = "IR float32 interpreter"

@@ -15,7 +15,7 @@ from hardware_profiles.activity import LayerActivity
 from ..compat import load_lava
 from ..counts import layer_activities
 from ..errors import LavaRuntimeError
-from ..layerwise import NumberFormat, check_run
+from ..preconditions import TIMEOUT_S, NumberFormat, check_run
 from .executor import FLOAT64_BITS
 from .ledger import Ledger
 
@@ -43,7 +43,7 @@ def run_fused(
     batch_size: int = 64,
     record: bool = False,
     progress: bool = False,
-    timeout_s: float = 120.0,
+    timeout_s: float = TIMEOUT_S,
 ) -> FusedRun:
     """Run a graph on Lava inside one Process, many samples at a time, without latency.
 

@@ -5,6 +5,7 @@ import pytest
 
 from export.integer_interpreter import run_integer
 from export.nodes import IntegerLIF, IntegerLinear
+from lava_runtime.compat import load_lava
 from lava_runtime.errors import LavaRuntimeError
 from lava_runtime.fused.executor import Executor
 from lava_runtime.fused.run import run_fused
@@ -18,6 +19,7 @@ from .test_layerwise import chain, stock_chain
 @pytest.mark.lava
 def test_the_fused_process_feeds_any_other_lava_process():
     """Its spikes drive stock LIF neurons, which must do what the interpreter says of them."""
+    load_lava()
     from lava.proc.lif.process import LIF
 
     from lava_runtime.processes.fused_graph.models import fused_model

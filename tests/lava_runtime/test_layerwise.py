@@ -9,6 +9,7 @@ from export.graph import Edge, Graph
 from export.integer_interpreter import run_integer
 from export.nodes import Input, IntegerDynamicThresholdLIF, IntegerLIF, IntegerLinear, Output
 from hardware_profiles.arithmetic import ThresholdController
+from lava_runtime.compat import load_lava
 from lava_runtime.errors import LavaRuntimeError
 from lava_runtime.fused.run import run_fused
 from lava_runtime.layerwise import run_processes
@@ -48,6 +49,7 @@ def stock_chain(rng, sizes):
 @pytest.mark.lava
 def test_stock_lava_alone_witnesses_the_arithmetic():
     """No line of our arithmetic runs in these Processes; biases in a deep layer start at that layer's own offset."""
+    load_lava()
     from lava.proc.dense.process import Dense
     from lava.proc.lif.process import LIFReset
 
@@ -71,6 +73,11 @@ def test_stock_lava_alone_witnesses_the_arithmetic():
 @pytest.mark.parametrize("weights", ["positive", "negative"])
 def test_weights_of_one_sign_keep_their_odd_values(weights):
     """Lava guesses another weight format for matrices of one sign; ours must not depend on the guess."""
+    load_lava()
+    from lava.utils.weightutils import SignMode
+
+    from lava_runtime.processes.network import build_network
+
     rng = np.random.default_rng(4)
     weight = rng.integers(0, 64, (6, 9)) * 2 + 1
     neuron = IntegerLIF(
@@ -85,6 +92,8 @@ def test_weights_of_one_sign_keep_their_odd_values(weights):
     inputs = {"x": (rng.random((30, 2, 9)) < 0.15).astype(np.uint8)}
     expected = run_integer(graph, inputs)
     assert 0 < expected["l0"].s.mean() < 1
+    dense = build_network(graph, inputs, shared_array((1,), np.int64)).processes["w0"]
+    assert dense.proc_params["sign_mode"] is SignMode.MIXED
     assert_equal_traces(run_processes(graph, inputs, number_format="fixed_pt"), expected)
 
 

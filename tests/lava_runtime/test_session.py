@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lava_runtime.compat import load_lava
 from lava_runtime.errors import LavaRuntimeError
 from lava_runtime.session import Session
 from lava_runtime.shared_memory import shared_array
@@ -118,18 +119,18 @@ session.run(sink, 8, number_format="fixed_pt", models=models)
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
 def test_no_process_outlives_its_parent(number):
     root = Path(__file__).parents[2]
-    child = subprocess.Popen(
+    with subprocess.Popen(
         [sys.executable, "-c", CHILD], cwd=root, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    )
-    try:
-        assert child.stdout is not None and child.stdout.readline() == b"ready\n"
-        while len(group(child.pid)) < 6:  # four Processes, their service, Lava's memory manager
-            time.sleep(0.05)
-        # Ctrl-C in a terminal reaches the whole group, kill -9 only the parent
-        (os.killpg if number == signal.SIGINT else os.kill)(child.pid, number)
-        _, errors = child.communicate(timeout=60)
-    finally:
-        child.kill()
+    ) as child:
+        try:
+            assert child.stdout is not None and child.stdout.readline() == b"ready\n"
+            while len(group(child.pid)) < 6:  # four Processes, their service, Lava's memory manager
+                time.sleep(0.05)
+            # Ctrl-C in a terminal reaches the whole group, kill -9 only the parent
+            (os.killpg if number == signal.SIGINT else os.kill)(child.pid, number)
+            _, errors = child.communicate(timeout=60)
+        finally:
+            child.kill()
     while group(child.pid):
         time.sleep(0.05)
     assert child.returncode == -number
@@ -137,6 +138,7 @@ def test_no_process_outlives_its_parent(number):
 
 
 def test_the_tag_finds_our_models_as_it_finds_lavas():
+    load_lava()
     from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
     from lava.magma.core.run_configs import Loihi2SimCfg
 

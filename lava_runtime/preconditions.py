@@ -1,0 +1,43 @@
+"""What both granularities ask of a run before they start it. Needs no Lava."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from export.graph import Graph
+from export.nodes import DYNAMIC, SYNAPSES
+from export.trace import Array, check_inputs
+from export.verify import verify
+
+from .errors import LavaRuntimeError
+
+NumberFormat = Literal["fixed_pt", "floating_pt"]
+DIALECTS: dict[NumberFormat, Literal["integer", "float"]] = {"fixed_pt": "integer", "floating_pt": "float"}
+"""The dialect of the graphs that each number format runs."""
+TIMEOUT_S = 120.0
+"""Longest time without a finished time step, unless the caller says otherwise."""
+
+
+def check_run(graph: Graph, inputs: Mapping[str, Array], number_format: NumberFormat) -> tuple[int, int]:
+    """Check that Lava can run the graph on these inputs; both granularities do.
+
+    Returns:
+        (T, B).
+
+    Raises:
+        ExportError: the graph breaks an invariant of its dialect, or has the other one.
+        InputDataError: the inputs do not fit the graph.
+        LavaRuntimeError: the number format is unknown, or a controller's context is no count.
+    """
+    if number_format not in DIALECTS:
+        raise LavaRuntimeError(f"number format: is '{number_format}', allowed are {', '.join(DIALECTS)}; choose one")
+    verify(graph, DIALECTS[number_format])
+    for name in graph.of_type(DYNAMIC):
+        for source in graph.sources(name, "context"):
+            if isinstance(graph.nodes[source], SYNAPSES):
+                raise LavaRuntimeError(
+                    f"node {name}: takes synaptic sums of '{source}' as context, allowed are inputs and "
+                    "neurons; send the values as a graded input"
+                )
+    return check_inputs(graph, inputs)
