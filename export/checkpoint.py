@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import pickle
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -71,12 +71,18 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
 
 def _read_torch(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
     try:
-        state = torch.load(str(path), map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError, OSError, AttributeError, KeyError) as error:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch remarks on pickle protocols that it then refuses
+            state = torch.load(str(path), map_location="cpu", weights_only=True)
+    except Exception as error:  # a hostile pickle makes torch's restricted reader raise almost anything
         raise ExportError(
-            f"checkpoint {path}: not a file of plain tensors ({str(error).splitlines()[0][:120]}); save "
+            f"checkpoint {path}: not a file of plain tensors ({_first_line(error)}); save "
             "model.state_dict() with torch.save or safetensors"
         ) from error
     if not isinstance(state, dict):
         raise ExportError(f"checkpoint {path}: holds {type(state).__name__}, allowed is a state dict of tensors")
     return state, {}
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:120]

@@ -12,7 +12,7 @@ from export.graph import Edge
 from export.nodes import LIF, DynamicThresholdLIF, Input, Linear, Output
 from export.reader import read_network, trace_network
 
-from ..networks import NUM_INPUTS, mixed_network
+from ..networks import NUM_INPUTS, dynamic_neurons, mixed_network
 
 
 def test_graph_of_the_mixed_network() -> None:
@@ -113,16 +113,28 @@ def test_weights_that_are_not_finite_are_refused(value: float) -> None:
         read_network(network)
 
 
-def test_two_inputs_that_arrive_at_different_times_are_refused() -> None:
-    class Skip(nn.Module):
+def test_branches_that_meet_in_different_steps_are_refused() -> None:
+    class LatePopulation(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.fc1, self.lif1, self.fc2 = nn.Linear(8, 8), leaky(), nn.Linear(8, 8)
-            self.lif2 = leaky()
+            self.fc1, self.lif1 = nn.Linear(NUM_INPUTS, 8), leaky()
+            self.fc2, self.lif2 = nn.Linear(8, 8), dynamic_neurons(NUM_INPUTS, num_context=0)
 
         def forward(self, x: torch.Tensor) -> torch.Tensor:
-            a = self.lif1(self.fc1(x))
-            return self.lif2(self.fc2(a) + self.fc1(x))
+            return self.lif2(self.fc2(self.lif1(self.fc1(x))), population=x)
 
-    with pytest.raises(ExportError, match="called more than once|add between layers"):
-        read_network(Skip())
+    with pytest.raises(ExportError, match=r"node lif2: inputs arrive \[1, 2\] steps late, allowed is one latency"):
+        read_network(LatePopulation())
+
+
+def test_sums_of_currents_are_refused() -> None:
+    class Sum(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc1, self.fc2, self.lif = nn.Linear(8, 8), nn.Linear(8, 8), leaky()
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return self.lif(self.fc1(x) + self.fc2(x))
+
+    with pytest.raises(ExportError, match="add between layers cannot be exported"):
+        read_network(Sum())

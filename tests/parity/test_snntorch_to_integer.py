@@ -34,9 +34,7 @@ def test_snntorch_equals_float_interpreter_on_trained_weights(seed: int, tmp_pat
     traced = trace_network(network)
     write_nir(traced.graph, tmp_path / "model.nir")
     graph = read_nir(tmp_path / "model.nir")
-    rung = compare_exact(
-        "", "", "", run_torch(network, traced, inputs), without_theta(run_float(graph, inputs).trace)
-    )
+    rung = compare_exact("", "", "", run_torch(network, traced, inputs), without_theta(run_float(graph, inputs).trace))
     assert rung.holds
     for layer in rung.layers:
         assert layer.mismatches == 0 and layer.membrane_mismatches == 0
@@ -97,9 +95,10 @@ def test_integers_stay_close_and_thresholds_move() -> None:
     integer_trace = run_integer(lower(graph, integer_format()), inputs)
     rung = compare_quantised("", "", "", float_trace, integer_trace)
     for layer in rung.layers:
-        rate_change = abs(
-            float_trace[layer.name].s.mean() - integer_trace[layer.name].s.mean()
-        ) / float_trace[layer.name].s.mean()
+        rate_change = (
+            abs(float_trace[layer.name].s.mean() - integer_trace[layer.name].s.mean())
+            / float_trace[layer.name].s.mean()
+        )
         assert rate_change < 0.1, f"{layer.name}: {layer.note}"
     theta = integer_trace["lif1"].theta
     assert theta is not None
@@ -128,8 +127,9 @@ def test_every_reset_and_state_style(reset: str, init_hidden: bool) -> None:
     class Step(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            self.fc, self.lif = nn.Linear(NUM_INPUTS, 20), snn.Leaky(
-                0.9, reset_mechanism=reset, init_hidden=init_hidden, learn_threshold=True
+            self.fc, self.lif = (
+                nn.Linear(NUM_INPUTS, 20),
+                snn.Leaky(0.9, reset_mechanism=reset, init_hidden=init_hidden, learn_threshold=True),
             )
 
         def forward(self, x: torch.Tensor, mem: torch.Tensor | None = None) -> object:
@@ -141,8 +141,6 @@ def test_every_reset_and_state_style(reset: str, init_hidden: bool) -> None:
         network.fc.weight *= 3
     inputs = {"x": mixed_inputs(num_steps=120)["x"]}
     traced = trace_network(network)
-    rung = compare_exact(
-        "", "", "", run_torch(network, traced, inputs), run_float(traced.graph, inputs).trace
-    )
+    rung = compare_exact("", "", "", run_torch(network, traced, inputs), run_float(traced.graph, inputs).trace)
     assert rung.holds and rung.layers[0].spikes > 100
     assert list(traced.graph.of_type(NEURONS)) == ["lif"]
