@@ -30,7 +30,7 @@ COLUMN_IN, SOUND_ROW_IN = 1.55, 0.85
 MAX_SIZE_PX = 512
 MAX_COLUMNS = 16
 SOUND_BINS_PER_COLUMN = 16
-DPI = 100
+DPI = 96
 
 
 def polarity_image(counts: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -83,7 +83,7 @@ def draw_picture(path: Path, out: Path, config: PreparationConfig, *, size_px: i
     _draw_frames(figure, grid, clip, config, num_columns)
     _draw_sound(figure, grid, clip, config, num_columns)
     with atomic_file(out) as work:
-        figure.savefig(work, dpi=DPI, format="png", metadata={"Software": None})
+        figure.savefig(work, dpi=DPI, format="png", metadata={"Software": None}, pil_kwargs={"optimize": True})
 
 
 def _draw_frames(figure: Figure, grid: GridSpec, clip: Clip, config: PreparationConfig, num_columns: int) -> None:

@@ -17,7 +17,7 @@ from .attributes import choose_classes, parse_class
 from .classes import CLASSES_FILE, PARTITION_SPLIT, ClassTable, write_classes
 from .scenes import draw_scene, render_frames
 from .sounds import render_sound
-from .video import write_video
+from .write_video import write_video
 
 
 @dataclass(frozen=True, kw_only=True)

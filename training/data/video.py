@@ -1,11 +1,10 @@
-"""Read and write ordinary video files with sound, through PyAV (FFmpeg's libraries)."""
+"""Read ordinary video files with sound, through PyAV (FFmpeg's libraries)."""
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -28,11 +27,8 @@ MAX_CLIP_BYTES = 4 << 30
 MICROSECONDS = 1_000_000
 MIN_FRAMES = 2
 """Events are changes: one frame has none."""
-VIDEO_ENCODERS = (("libx264", {"crf": "14", "preset": "veryfast"}), ("mpeg4", {"qscale": "2"}))
-"""Encoders in order of preference with their settings; crf 14 keeps coding noise below one contrast threshold."""
-SOUND_BIT_RATE = 96_000
-SOUND_BLOCK = 1024
-"""Samples per AAC frame."""
+MIN_WHOLE = 0.9
+"""A file whose pictures end before this part of the duration that their stream states was cut off."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +121,8 @@ def load_video(path: Path, config: VideoConfig) -> Clip:
 
     Frames that do not advance in time are dropped. Sound that starts before the first frame is cut and
     sound that starts after it is preceded by zeros, so both share one clock; sound ends with the last frame.
+    A cut-off file is refused where its format tells; Matroska and WebM state no length per stream, so a cut-off
+    one reads as a shorter clip.
 
     Raises:
         VideoError: missing or unreadable file, no pictures, fewer than 2 frames, damaged data, longer than
@@ -133,6 +131,8 @@ def load_video(path: Path, config: VideoConfig) -> Clip:
     if not path.is_file():
         raise VideoError(f"video {path}: no such file; name a video file")
     pictures = _read_pictures(path, config)
+    if not len(pictures.times_us):
+        raise VideoError(f"video {path}: no frame can be decoded; give a whole video file")
     if len(pictures.times_us) < MIN_FRAMES:
         raise VideoError(
             f"video {path}: {len(pictures.times_us)} frame(s), allowed are {MIN_FRAMES} or more; give a longer clip"
@@ -192,7 +192,10 @@ def _read_pictures(path: Path, config: VideoConfig) -> _Pictures:
         if not container.streams.video:
             raise VideoError(f"video {path}: holds no pictures; give a video file")
         stream = container.streams.video[0]
-        width, height = stream.codec_context.width, stream.codec_context.height
+        codec = stream.codec_context
+        if codec is None:
+            raise VideoError(f"video {path}: its pictures are in no known coding; convert it to mp4 first")
+        width, height = codec.width, codec.height
         if not 0 < width * height <= MAX_SOURCE_PIXELS:
             raise VideoError(f"video {path}: frames of {width}×{height} px, allowed are 1..{MAX_SOURCE_PIXELS} pixels")
         frames: list[NDArray[np.uint8]] = []
@@ -212,8 +215,14 @@ def _read_pictures(path: Path, config: VideoConfig) -> _Pictures:
             small = resize.reformat(frame, config.width_px, config.height_px, "rgb24", interpolation="AREA")
             frames.append(np.asarray(small.to_ndarray(), np.uint8))
             times_us.append(time_us)
-    # the last frame is shown for as long as the one before it
-    end_us = 2 * times_us[-1] - times_us[-2] if len(times_us) > 1 else 0
+        # the last frame is shown for as long as the one before it
+        end_us = 2 * times_us[-1] - times_us[-2] if len(times_us) > 1 else 0
+        stated_us = float((stream.duration or 0) * stream.time_base * MICROSECONDS)
+        if len(times_us) >= MIN_FRAMES and not truncated and end_us - times_us[0] < MIN_WHOLE * stated_us:
+            raise VideoError(
+                f"video {path}: ends after {end_us / MICROSECONDS:.2f} s of the {stated_us / MICROSECONDS:.2f} s that "
+                f"it states; give a whole video file"
+            )
     return _Pictures(
         frames=np.stack(frames) if frames else np.empty((0, config.height_px, config.width_px, 3), np.uint8),
         times_us=np.asarray(times_us, np.int64),
@@ -226,7 +235,8 @@ def _read_pictures(path: Path, config: VideoConfig) -> _Pictures:
 def _time_us(path: Path, frame: Any, stream: Any, times_us: list[int]) -> int:
     """Return when a frame is shown; a file without timestamps is taken to run at its stated rate."""
     if frame.time is not None:
-        return int(round(frame.time * MICROSECONDS))
+        time_us: int = round(frame.time * MICROSECONDS)
+        return time_us
     if not stream.average_rate:
         raise VideoError(f"video {path}: has neither timestamps nor a frame rate; convert it to mp4 first")
     return times_us[-1] + round(MICROSECONDS / stream.average_rate) if times_us else 0
@@ -255,6 +265,8 @@ def _read_sound(path: Path, config: VideoConfig, pictures: _Pictures) -> NDArray
 
 def _sound_blocks(container: Any, sample_rate_hz: int) -> Iterator[tuple[float, NDArray[np.float32]]]:
     """Yield mono float32 blocks at the rate asked for, with the file's time of each block's source."""
+    if container.streams.audio[0].codec_context is None:
+        return
     resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate_hz)
     time_s = 0.0
     for frame in container.decode(container.streams.audio[0]):
@@ -263,37 +275,3 @@ def _sound_blocks(container: Any, sample_rate_hz: int) -> Iterator[tuple[float, 
             yield time_s, block.to_ndarray().ravel()
     for block in resampler.resample(None):
         yield time_s, block.to_ndarray().ravel()
-
-
-def write_video(
-    path: Path, frames: NDArray[np.uint8], frame_rate_hz: int, sound: NDArray[np.float32], sample_rate_hz: int
-) -> None:
-    """Write an mp4 file with H.264 pictures (MPEG-4 where FFmpeg lacks x264) and AAC sound.
-
-    Args:
-        path: the file to write; its folder must exist.
-        frames: uint8 RGB `[F, H, W, 3]`, H and W even.
-        frame_rate_hz: frames per second.
-        sound: float32 mono `[N]`, −1..1.
-        sample_rate_hz: samples per second.
-    """
-    av.logging.set_level(None)
-    with av.open(f"file:{path}", mode="w", format="mp4", options={"movflags": "+faststart"}) as container:
-        encoder, options = next(item for item in VIDEO_ENCODERS if item[0] in av.codecs_available)
-        pictures = container.add_stream(encoder, rate=frame_rate_hz, options=options)
-        pictures.height, pictures.width = frames.shape[1:3]
-        pictures.pix_fmt = "yuv420p"
-        # one thread: the bytes must not depend on the number of cores
-        pictures.codec_context.thread_count = 1
-        voice = container.add_stream("aac", rate=sample_rate_hz, layout="mono")
-        voice.bit_rate = SOUND_BIT_RATE
-        for image in frames:
-            container.mux(pictures.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
-        container.mux(pictures.encode(None))
-        for start in range(0, len(sound), SOUND_BLOCK):
-            block = av.AudioFrame.from_ndarray(sound[None, start : start + SOUND_BLOCK], format="fltp", layout="mono")
-            block.sample_rate = sample_rate_hz
-            # without its own clock a block loses the encoder's 1024-sample start-up, and sound lags the pictures
-            block.pts, block.time_base = start, Fraction(1, sample_rate_hz)
-            container.mux(voice.encode(block))
-        container.mux(voice.encode(None))
