@@ -20,6 +20,8 @@ from .step_time import Timing, time_inference
 CHIP = "(chip)"
 """The layer name of rows that belong to the whole chip."""
 
+SYNOPS = "synaptic operations"
+
 GROUPS = ("dynamic", "static", "host")
 """Neurocore-dynamic, neurocore-static and x86 energy: published measurements report them apart."""
 
@@ -75,7 +77,7 @@ class EnergyReport:
             capability or more than half of `total_j.mid` rests on assumed figures.
         items: the rows, layers first.
         unpriced: components without a published cost, in words.
-        dynamic_j: neurocore-dynamic energy.
+        dynamic_j: neurocore-dynamic energy; like the next two, None where nothing in it has a published cost.
         static_j: neurocore-static energy.
         host_j: energy of the chip's x86 cores.
         total_j: their sum; what is unpriced comes on top.
@@ -94,9 +96,9 @@ class EnergyReport:
     badge: str
     items: tuple[EnergyItem, ...]
     unpriced: tuple[str, ...]
-    dynamic_j: Interval
-    static_j: Interval
-    host_j: Interval
+    dynamic_j: Interval | None
+    static_j: Interval | None
+    host_j: Interval | None
     total_j: Interval
     assumed_share: float
     timing: Timing | None
@@ -131,10 +133,10 @@ def price(activity: Activity, profile: Profile) -> EnergyReport:
         item
         for layer in activity.layers
         for item in _layer_items(layer, profile, activity.num_samples, compartments)
-        if item.count > 0
+        if item.count > 0 or item.component == SYNOPS
     ) + tuple(_chip_items(profile, cores, timing))
     sums = {group: _sum(items, group) for group in GROUPS}
-    total_j = total(list(sums.values()))
+    total_j = total([energy_j for energy_j in sums.values() if energy_j is not None])
     assumed = total([item.energy_j for item in items if item.energy_j is not None and item.badge == "assumed"])
     assumed_share = assumed.mid / total_j.mid if total_j.mid else 0.0
     return EnergyReport(
@@ -145,7 +147,7 @@ def price(activity: Activity, profile: Profile) -> EnergyReport:
         statement=_statement(profile, missing),
         badge="assumed" if missing or assumed_share > ASSUMED_MAJORITY else "modelled",
         items=items,
-        unpriced=tuple(f"{item.component}: {item.rule}" for item in items if item.energy_j is None),
+        unpriced=tuple(dict.fromkeys(f"{item.component}: {item.rule}" for item in items if item.energy_j is None)),
         dynamic_j=sums["dynamic"],
         static_j=sums["static"],
         host_j=sums["host"],
@@ -176,7 +178,7 @@ def _notes(activity: Activity, profile: Profile) -> tuple[str, ...]:
 
 
 def _layer_items(layer: LayerActivity, profile: Profile, num_samples: int, compartments: int) -> Iterator[EnergyItem]:
-    """Yield one layer's dynamic rows; rows with count zero are dropped by the caller."""
+    """Yield one layer's dynamic rows; the caller drops those with count zero, but for synops: 0 is a finding there."""
     messages = (layer.spikes + layer.graded_messages) / num_samples
     yield _item(profile, layer.name, "spike routing within tile", messages, ("spike_within_tile_energy",))
     yield _item(profile, layer.name, "spike routing across tiles", messages, ("hops_per_spike", "spike_hop_energy"))
@@ -184,7 +186,7 @@ def _layer_items(layer: LayerActivity, profile: Profile, num_samples: int, compa
         return
     updates = layer.updates * compartments
     active = min(layer.spikes, updates)
-    yield _item(profile, layer.name, "synaptic operations", layer.synops / num_samples, ("synop_energy",))
+    yield _item(profile, layer.name, SYNOPS, layer.synops / num_samples, ("synop_energy",))
     yield _item(profile, layer.name, "neuron updates, spiking", active / num_samples, ("neuron_update_active_energy",))
     yield _item(
         profile,
@@ -276,8 +278,9 @@ def _power_item(
     )
 
 
-def _sum(items: tuple[EnergyItem, ...], group: str) -> Interval:
-    return total([item.energy_j for item in items if item.group == group and item.energy_j is not None])
+def _sum(items: tuple[EnergyItem, ...], group: str) -> Interval | None:
+    priced = [item.energy_j for item in items if item.group == group and item.energy_j is not None]
+    return total(priced) if priced else None
 
 
 def _grouped(items: tuple[EnergyItem, ...], key: Callable[[EnergyItem], str]) -> dict[str, Interval]:

@@ -32,8 +32,10 @@ def format_si(figure: float, unit: str) -> str:
     return f"{_digits(figure / 10.0**exponent)} {PREFIXES[exponent]}{unit}".strip()
 
 
-def format_interval(interval: Interval, unit: str) -> str:
+def format_interval(interval: Interval | None, unit: str) -> str:
     """Return central figure and range in one prefix, for example `12.3 µJ (8.1 to 20.4)`; one figure if exact."""
+    if interval is None:
+        return "not priced"
     if interval.low == interval.high:
         return format_si(interval.mid, unit)
     exponent = _exponent(interval.mid or interval.high)

@@ -17,7 +17,7 @@ def test_the_binding_limit_decides(tmp_path: Path) -> None:
         layer("events", "input", num_neurons=500),
         layer("many_neurons", "lif", num_neurons=31, num_synapses=31, fan_in=1),
         layer("many_synapses", "lif", num_neurons=5, num_synapses=250, fan_in=40),
-        layer("many_axons", "lif", num_neurons=1, num_synapses=90, fan_in=90),
+        layer("many_axons", "lif", num_neurons=1, num_synapses=90, fan_in=120),
         layer("small", "lif", num_neurons=1, num_synapses=1, fan_in=1),
     )
     cores = core_bound(toy_activity(layers=layers), toy_profile(tmp_path))
@@ -27,7 +27,7 @@ def test_the_binding_limit_decides(tmp_path: Path) -> None:
         "many_axons": (3, "input_axons_per_core"),
         "small": (1, "neurons_per_core"),
     }
-    # together: 38 neurons -> 3.8 cores, 372 synapses -> 3.72 cores, at most 90 axons -> 2.25 cores
+    # together: 38 neurons -> 3.8 cores, 372 synapses -> 3.72 cores, 120 axons -> 3 (162 would be 4.05)
     assert (cores.num_cores, cores.binding_limit, cores.num_chips) == (4, "neurons_per_core", 1)
     assert cores.caveat == CAVEAT
 
