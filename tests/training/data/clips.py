@@ -34,6 +34,7 @@ def write_clip(path: Path, *, num_frames=17, sound=None):
 
 def write_mute(path: Path, *, codec="mpeg4", num_frames=17):
     """A video file without a sound stream."""
+    path.parent.mkdir(parents=True, exist_ok=True)
     with av.open(str(path), "w") as container:
         stream = container.add_stream(codec, rate=FRAME_RATE_HZ)
         stream.height = stream.width = 64

@@ -1,0 +1,50 @@
+"""Sections of a configuration file."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from hardware_profiles.errors import ConfigError
+from training.data.prepare import PreparationConfig
+from training.data.render import BenchmarkConfig
+from training.sections import read_section
+
+DEMO = Path(__file__).resolve().parents[2] / "configs/demo.toml"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Model:
+    width: int
+
+
+def write(tmp_path, text):
+    (tmp_path / "c.toml").write_text(text)
+    return tmp_path / "c.toml"
+
+
+def test_a_section_is_read_beside_others(tmp_path):
+    path = write(tmp_path, "[benchmark]\nnonsense = 1\n[model]\nwidth = 3\n")
+    assert read_section(path, "model", Model) == Model(width=3)
+
+
+def test_the_demo_states_every_setting_at_its_default():
+    assert read_section(DEMO, "benchmark", BenchmarkConfig) == BenchmarkConfig()
+    assert read_section(DEMO, "preparation", PreparationConfig) == PreparationConfig()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[model]\nwidth = 3\n[modle]\n",
+            "unknown section 'modle'; allowed are benchmark, preparation, model, training",
+        ),
+        ("[training]\n", r"section \[model\] is missing"),
+        ("[model]\nwidth = 3\ndepth = 1\n", "unknown key 'depth'; allowed are width"),
+        ("model = 3\n", r"\[model\]: is int, allowed is a table"),
+    ],
+)
+def test_bad_file(tmp_path, text, message):
+    with pytest.raises(ConfigError, match=message):
+        read_section(write(tmp_path, text), "model", Model)
