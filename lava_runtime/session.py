@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -135,9 +136,18 @@ def _single_threaded_torch() -> Iterator[None]:
 
 @contextmanager
 def _ctrl_c_postponed() -> Iterator[None]:
-    """Let Ctrl-C wait: around a fork Python can swallow it, and a second one must not stop the ending."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    """Let Ctrl-C wait: inside a fork Python can swallow it, and a second one must not stop the ending.
+
+    A signal mask would not do: Python's resource tracker lifts it, and other threads have their own.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    arrived: list[int] = []
+    before = signal.signal(signal.SIGINT, lambda number, frame: arrived.append(number))
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+        if arrived:
+            signal.raise_signal(signal.SIGINT)

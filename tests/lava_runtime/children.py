@@ -1,6 +1,5 @@
 """What a run may leave behind on this machine: OS processes and shared memory."""
 
-import os
 from multiprocessing import resource_tracker
 from pathlib import Path
 
@@ -13,9 +12,10 @@ def children() -> set[int]:
     return found - {resource_tracker._resource_tracker._pid}
 
 
-def segments() -> set[str]:
-    """Names in shared memory that Lava's channels may leave."""
-    return {name for name in os.listdir("/dev/shm") if name.startswith("psm_")}
+def segments(pid: int | str = "self") -> set[str]:
+    """Files in /dev/shm that a process has mapped; those of Lava's channels are called psm_…."""
+    maps = (Path("/proc") / str(pid) / "maps").read_text().splitlines()
+    return {line.split()[5] for line in maps if "/dev/shm/psm_" in line and not line.endswith("(deleted)")}
 
 
 def group(pgid: int) -> set[int]:

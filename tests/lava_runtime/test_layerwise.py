@@ -126,6 +126,42 @@ def test_membranes_saturate_alike(reset):
     assert_equal_traces(run.trace, expected)
 
 
+def tying_graph():
+    """Four neurons with three inputs of weight 1 and threshold 2 that forget all at once: sums of 2 are ties."""
+    common = {"dv": np.array([4095]), "bias_mant": np.array([0]), "bias_exp": 0}
+    constant = ThresholdController(
+        population=3,
+        num_groups=1,
+        weight_count=0,
+        weight_deviation=0,
+        weight_context=(),
+        bias=0,
+        theta_0=1,
+        amplitude=0,
+        fraction_bits=8,
+    )
+    neurons = {reset: IntegerLIF(**common, vth=np.array([2]), reset=reset) for reset in ("zero", "subtract", "none")}
+    neurons["dynamic"] = IntegerDynamicThresholdLIF(**common, theta_shift=1, controller=constant)
+    synapse = IntegerLinear(weight_int8=np.ones((1, 3), dtype=np.int64), weight_exp=0)
+    edges = [Edge("x", "w"), Edge("x", "dynamic", "population"), *(Edge("w", name) for name in neurons)]
+    nodes = {"x": Input(size=3), "w": synapse, **neurons}
+    return Graph(nodes=nodes, edges=tuple(edges), dialect="integer", dt_s=1e-3, fmt=FMT)
+
+
+@pytest.mark.lava
+def test_a_membrane_at_its_threshold_does_not_fire():
+    graph = tying_graph()
+    inputs = {"x": (np.random.default_rng(2).random((40, 2, 3)) < 0.7).astype(np.uint8)}
+    sums = inputs["x"].sum(axis=2, keepdims=True)
+    expected = run_integer(graph, inputs)
+    for name in ("zero", "none", "dynamic"):
+        assert np.array_equal(expected[name].s, sums > 2)
+    assert (sums == 2).sum() > 10 < (sums == 3).sum()
+    assert_equal_traces(run_processes(graph, inputs, number_format="fixed_pt"), expected)
+    run = run_fused(graph, inputs, number_format="fixed_pt", record=True)
+    assert_equal_traces(run.trace, expected)
+
+
 def controlled_graph(context_source):
     """Two layers; the second has a moving threshold whose context comes from `context_source`."""
     rng = np.random.default_rng(8)

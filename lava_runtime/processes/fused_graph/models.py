@@ -31,11 +31,10 @@ class _FusedGraphModel(PyLoihiProcessModel):
 
     def run_spk(self) -> None:
         """Advance by one time step; a shard may hold fewer samples than the ports."""
-        step = self.time_step - 1
-        num_samples = self._batch
+        step, num_samples, starts = self.time_step - 1, self._batch, self.time_step == 1
         if self._ledger is not None:
-            num_samples = self._ledger.num_samples(step)
-        if step == 0 or (self._ledger is not None and self._ledger.starts(step)):
+            num_samples, starts = self._ledger.num_samples(step), self._ledger.starts(step)
+        if starts:
             self._executor.reset(num_samples)
         inputs = {name: getattr(self, input_port(name)).recv()[:num_samples] for name in self._graph.inputs()}
         outputs = self._executor.step(inputs)
