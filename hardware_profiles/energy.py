@@ -106,6 +106,13 @@ class EnergyReport:
     cores: CoreBound
     notes: tuple[str, ...]
 
+    @property
+    def total_label(self) -> str:
+        """How every view names `total_j`: a sum that lacks a whole group is never called the total."""
+        parts = zip(GROUPS, (self.dynamic_j, self.static_j, self.host_j), strict=True)
+        lacking = [group for group, energy_j in parts if energy_j is None]
+        return f"part of the total, without {' and '.join(lacking)} energy" if lacking else "total"
+
     def component_j(self) -> dict[str, Interval]:
         """Return joules per inference by component, in the order of the rows."""
         return _grouped(self.items, lambda item: item.component)

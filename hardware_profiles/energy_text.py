@@ -16,7 +16,7 @@ def energy_text(report: EnergyReport) -> str:
     lines += [
         f"  {line.split(':')[0]:<28} {'not priced':<34} unpriced ({line.split(': ', 1)[1]})" for line in report.unpriced
     ]
-    lines.append(f"  {'total':<28} {format_interval(report.total_j, 'J'):<34} {report.badge}")
+    lines.append(f"  {report.total_label:<28} {format_interval(report.total_j, 'J'):<34} {report.badge}")
     for name, part in (("dynamic", report.dynamic_j), ("static", report.static_j), ("x86", report.host_j)):
         lines.append(f"    of it {name:<20} {format_interval(part, 'J')}")
     lines.append(f"  {format_share(report.assumed_share)} of the central total rests on assumed figures")

@@ -113,7 +113,7 @@ class FigureSet:
                 axes.errorbar(
                     span.mid, row, xerr=[[span.mid - span.low], [span.high - span.mid]], color=INK, capsize=4, lw=1.2
                 )
-            axes.set_yticks(range(len(energies)), [report.profile for report in energies])
+            axes.set_yticks(range(len(energies)), [_bar_label(report) for report in energies])
             axes.set_ylim(len(energies) - 0.5, -0.5)
             axes.set_xlabel("energy per inference; whiskers: range of the total")
             axes.xaxis.set_major_formatter(EngFormatter("J"))
@@ -127,7 +127,7 @@ class FigureSet:
     def comparison(self, energies: Sequence[EnergyReport], references: Sequence[ReferenceMeasurement]) -> str:
         """Draw every total and every reference on one logarithmic axis, each with its badge."""
         rows: list[tuple[str, str, Interval, bool]] = [
-            (report.profile, report.badge, report.total_j, False) for report in energies
+            (_bar_label(report), report.badge, report.total_j, False) for report in energies
         ]
         rows += [_reference_row(entry) for entry in references]
         with self._draw(0.9 + 0.5 * len(rows), "Energy per inference, chips and references") as (figure, svg):
@@ -180,6 +180,10 @@ def short_label(name: str, length: int = 24) -> str:
     name = "".join(letter if letter.isprintable() and letter < FIRST_UNDRAWN else "?" for letter in name)
     half = (length - 1) // 2
     return name if len(name) <= length else f"{name[:half]}…{name[-half:]}"
+
+
+def _bar_label(report: EnergyReport) -> str:
+    return short_label(report.profile) + ("" if report.total_label == "total" else " (part)")
 
 
 def _reference_row(entry: ReferenceMeasurement) -> tuple[str, str, Interval, bool]:

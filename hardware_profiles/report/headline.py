@@ -57,7 +57,7 @@ def cards(report: Report) -> tuple[Card, ...]:
         *_accuracy_cards(report),
         *(
             Card(
-                title=f"Energy per inference, {energy.profile}",
+                title=f"Energy per inference on {energy.profile}, {energy.total_label}",
                 figure=format_si(energy.total_j.mid, "J"),
                 span=f"{format_si(energy.total_j.low, 'J')} to {format_si(energy.total_j.high, 'J')}",
                 detail=energy.statement,

@@ -73,6 +73,8 @@ def test_what_has_no_published_cost_is_named(tmp_path: Path) -> None:
         assert component in text
     assert "toy has no published spike_hop_energy" in text
     assert report.host_j is None, "unpriced is not zero"
+    assert report.total_label == "part of the total, without host energy"
+    assert price(toy_activity(), toy_profile(tmp_path)).total_label == "total"
     assert len(report.unpriced) == len(set(report.unpriced))
 
 

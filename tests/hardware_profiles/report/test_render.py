@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from hardware_profiles.artifact import write_json
+from hardware_profiles.energy_text import energy_text
 from hardware_profiles.errors import ArtifactError
 from hardware_profiles.profile import load_profile
 from hardware_profiles.report.contents import Report, gather, input_files
 from hardware_profiles.report.glossary import GLOSSARY
 from hardware_profiles.report.render import render_html, render_markdown, write_report
 
+from ..toy import toy_profile
 from .stages import parity, rung, write_stages
 
 HOSTILE = '<script>alert(1)</script>"|&x'
@@ -177,6 +179,16 @@ def test_an_empty_simulation_folder_still_makes_a_page(tmp_path: Path) -> None:
     assert "the simulation folder holds no manifest.json" in text
     assert report.energies == ()
     assert render_markdown(report).startswith("# Axonport report")
+
+
+def test_a_chip_without_static_power_has_no_total(tmp_path: Path) -> None:
+    folders = write_stages(tmp_path)
+    profile = toy_profile(tmp_path, static_power=None, host_power=None)
+    report = gather(folders, [profile])
+    said = "part of the total, without static and host energy"
+    assert f"Energy per inference on toy, {said}" in Page(render_html(report)).text
+    assert said in render_markdown(report)
+    assert said in energy_text(report.energies[0])
 
 
 def test_a_folder_that_is_named_must_exist(tmp_path: Path) -> None:
