@@ -63,9 +63,8 @@ def core_bound(activity: Activity, profile: Profile) -> CoreBound:
     """
     if profile.family != "neuromorphic" or profile.integers is None:
         raise ProfileError(f"profile {profile.name}: is a {profile.family}; cores are counted on a chip, say loihi2")
-    compartments = profile.compartments_per_neuron(activity.requires)
     demands = {
-        layer.name: _demand(layer, compartments, profile.integers.weight_bits)
+        layer.name: _demand(layer, compartments_per_neuron(layer, activity, profile), profile.integers.weight_bits)
         for layer in activity.layers
         if layer.kind != "input"
     }
@@ -87,6 +86,14 @@ def core_bound(activity: Activity, profile: Profile) -> CoreBound:
         num_chips=-(-whole.num_cores // cores_per_chip),
         binding_limit=whole.binding_limit,
     )
+
+
+def compartments_per_neuron(layer: LayerActivity, activity: Activity, profile: Profile) -> int:
+    """Return how many hardware compartments one neuron of `layer` occupies.
+
+    Only plain LIF layers can have a costly reset; the run does not say which of them, so all are charged.
+    """
+    return profile.compartments_per_neuron(activity.requires) if layer.kind == "lif" else 1
 
 
 def _demand(layer: LayerActivity, compartments: int, weight_bits: int) -> dict[str, int]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from .activity import Activity
 from .coefficient import Coefficient, weakest_kind
 from .interval import Interval, cost, exactly
-from .mapping import CoreBound
+from .mapping import CoreBound, compartments_per_neuron
 from .profile import Profile
 
 
@@ -46,13 +46,14 @@ def time_inference(activity: Activity, profile: Profile, cores: CoreBound) -> Ti
     update_time, barrier, floor = (
         profile.find(name) for name in ("neuron_update_time", "barrier_time", "step_time_floor")
     )
-    compartments = profile.compartments_per_neuron(activity.requires)
     steps_run = activity.num_samples * activity.num_steps
     busy: dict[str, Interval] = {}
     for entry in cores.layers:
         layer = activity.layer(entry.layer)
         synops = cost(synop_time) * (layer.synops / steps_run / entry.num_cores)
-        updates = _optional(update_time) * (layer.num_neurons * compartments / entry.num_cores)
+        updates = _optional(update_time) * (
+            layer.num_neurons * compartments_per_neuron(layer, activity, profile) / entry.num_cores
+        )
         busy[layer.name] = synops + updates
     busiest = max(busy, key=lambda name: busy[name].mid)
     slowest = exactly(0.0)

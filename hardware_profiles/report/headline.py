@@ -26,11 +26,13 @@ class Card:
 
 def what_ran(activity: Activity) -> str:
     """Say in one sentence what was run."""
-    layers = [layer for layer in activity.layers if layer.kind != "input"]
+    layers = [layer for layer in activity.layers if layer.kind not in {"input", "threshold_controller"}]
+    controllers = sum(layer.kind == "threshold_controller" for layer in activity.layers)
     neurons = sum(layer.num_neurons for layer in layers)
     synapses = sum(layer.num_synapses for layer in layers)
     return (
-        f"{len(layers)} layers with {format_count(neurons)} neurons and {format_count(synapses)} non-zero synapses, "
+        f"{len(layers)} layers with {format_count(neurons)} neurons and {format_count(synapses)} non-zero synapses"
+        f"{f' and {controllers} threshold controllers' if controllers else ''}, "
         f"run on {format_count(activity.num_samples)} samples of {activity.num_steps} time steps "
         f"({activity.number_format}, {activity.granularity})."
     )

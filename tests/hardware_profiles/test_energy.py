@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hardware_profiles.energy import BADGES, CHIP, EnergyReport, price
-from hardware_profiles.errors import ProfileError
+from hardware_profiles.energy import EnergyReport, price
+from hardware_profiles.energy_items import BADGES, CHIP
+from hardware_profiles.errors import ArtifactError, ProfileError
 from hardware_profiles.profile import load_profile
 
 from .toy import layer, toy_activity, toy_profile
@@ -32,8 +33,12 @@ def test_every_row_by_hand(tmp_path: Path) -> None:
         ("hidden", "neuron updates, silent"): (350, 700, 1050),  # 70 × 5, 10, 15
         ("hidden", "spike routing within tile"): (30, 30, 60),
         ("hidden", "spike routing across tiles"): (0, 180, 600),
-        ("hidden", "threshold controller"): (250, 500, 1000),  # 5 thresholds × 50, 100, 200
-        ("hidden", "threshold delivery"): (0, 100, 300),  # 5 thresholds × 20 neurons × 0, 1, 3
+        ("hidden.threshold", "threshold controller"): (250, 500, 1000),  # 5 thresholds × 50, 100, 200
+        ("hidden.threshold", "threshold delivery"): (0, 100, 300),  # 5 thresholds × 20 neurons of hidden × 0, 1, 3
+        ("hidden.threshold", "synaptic operations"): (20, 40, 80),  # 20 counted spikes × 1, 2, 4
+        ("hidden.threshold", "neuron updates, silent"): (50, 100, 150),  # 10 counter updates × 5, 10, 15
+        ("hidden.threshold", "spike routing within tile"): (8, 8, 16),  # 8 graded messages
+        ("hidden.threshold", "spike routing across tiles"): (0, 48, 160),
         ("out", "synaptic operations"): (120, 240, 480),
         ("out", "neuron updates, spiking"): (50, 100, 150),
         ("out", "neuron updates, silent"): (75, 150, 225),
@@ -45,9 +50,9 @@ def test_every_row_by_hand(tmp_path: Path) -> None:
     dynamic = [(item.layer, item.component) for item in report.items if item.layer != CHIP]
     assert set(dynamic) == set(picojoules), "no other dynamic row"
     assert report.dynamic_j is not None
-    assert report.dynamic_j.mid == pytest.approx(3575e-12)
-    assert report.dynamic_j.low == pytest.approx(1600e-12)
-    assert report.dynamic_j.high == pytest.approx(6915e-12)
+    assert report.dynamic_j.mid == pytest.approx(3771e-12)
+    assert report.dynamic_j.low == pytest.approx(1678e-12)
+    assert report.dynamic_j.high == pytest.approx(7321e-12)
 
 
 def test_static_and_host_are_always_in_the_total(tmp_path: Path) -> None:
@@ -57,8 +62,8 @@ def test_static_and_host_are_always_in_the_total(tmp_path: Path) -> None:
     assert report.host_j is not None
     assert report.static_j.mid == pytest.approx(0.1 * seconds)
     assert report.host_j.mid == pytest.approx(0.05 * seconds)
-    assert report.total_j.mid == pytest.approx(3575e-12 + 0.15 * seconds)
-    # low end of static: 3 of 20 cores (24 neurons of 10 a core), on the shortest time
+    assert report.total_j.mid == pytest.approx(3771e-12 + 0.15 * seconds)
+    # low end of static: 3 of 20 cores (26 neurons of 10 a core), on the shortest time
     assert report.cores.num_cores == 3
     assert report.static_j.low == pytest.approx(0.1 * 3 / 20 * 6 * 240e-9)
     assert report.static_j.high == pytest.approx(0.2 * 6 * 720e-9)
@@ -135,6 +140,12 @@ def test_two_compartments_double_the_updates(tmp_path: Path) -> None:
     assert any("more than one compartment" in note for note in double.notes)
 
 
+def test_a_controller_without_a_layer_is_an_error(tmp_path: Path) -> None:
+    layers = (layer("lost", "threshold_controller", num_neurons=2, controller_updates=5),)
+    with pytest.raises(ArtifactError, match="'lost': computes thresholds for no layer"):
+        price(toy_activity(layers=layers), toy_profile(tmp_path))
+
+
 def test_floating_point_counts_are_flagged(tmp_path: Path) -> None:
     report = price(toy_activity(number_format="floating_pt"), toy_profile(tmp_path))
     assert any("floating_pt" in note for note in report.notes)
@@ -150,7 +161,7 @@ def test_groupings_add_up_to_the_total(tmp_path: Path) -> None:
     for grouped in (report.component_j(), report.layer_j()):
         assert sum(part.mid for part in grouped.values()) == pytest.approx(report.total_j.mid)
         assert sum(part.high for part in grouped.values()) == pytest.approx(report.total_j.high)
-    assert list(report.layer_j()) == ["events", "hidden", "out", CHIP]
+    assert list(report.layer_j()) == ["events", "hidden", "hidden.threshold", "out", CHIP]
 
 
 def test_the_bill_is_plain_json(tmp_path: Path) -> None:
@@ -191,7 +202,7 @@ def test_ranges_keep_their_order_and_more_events_never_cost_less(
     def bill(extra: int) -> EnergyReport:
         work = layer(
             "n",
-            "lif",
+            "dynamic_threshold_lif",
             num_neurons=100,
             num_synapses=100,
             fan_in=10,

@@ -99,7 +99,7 @@ def layer(name: str, kind: str, **counts: int) -> LayerActivity:
 
 
 def toy_activity(requires: tuple[str, ...] = ("binary_spikes", "hard_reset"), **changed: Any) -> Activity:
-    """Two samples of five steps: 8 inputs, a dynamic layer of 20 neurons, a read-out of 4."""
+    """Two samples of five steps: 8 inputs, a dynamic layer of 20 neurons and its controller, a read-out of 4."""
     layers = (
         layer("events", "input", num_neurons=8, spikes=40),
         layer(
@@ -112,6 +112,16 @@ def toy_activity(requires: tuple[str, ...] = ("binary_spikes", "hard_reset"), **
             synops=800,
             dense_synops=1000,
             updates=200,
+        ),
+        layer(
+            "hidden.threshold",
+            "threshold_controller",
+            num_neurons=2,
+            num_synapses=8,
+            fan_in=8,
+            graded_messages=16,
+            synops=40,
+            updates=20,
             controller_updates=10,
         ),
         layer("out", "lif", num_neurons=4, num_synapses=80, fan_in=20, spikes=10, synops=240, updates=40),

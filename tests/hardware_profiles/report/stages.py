@@ -49,9 +49,11 @@ def write_stages(root: Path, layer_name: str = "hidden", device: str = "Toy GPU"
         write_json(folder / "manifest.json", manifest(stage))
         folders[stage] = folder
     activity = toy_activity(REQUIRES)
-    first, hidden, last = activity.layers
+    first, hidden, controller, last = activity.layers
     hidden = dataclasses.replace(hidden, name=layer_name)
-    write_activity(root / "simulation" / "activity.json", dataclasses.replace(activity, layers=(first, hidden, last)))
+    write_activity(
+        root / "simulation" / "activity.json", dataclasses.replace(activity, layers=(first, hidden, controller, last))
+    )
     write_json(root / "simulation" / "parity.json", parity(rung("specification = Lava", "exact")))
     write_json(
         root / "export" / "parity.json",
