@@ -223,7 +223,7 @@ def count_events(
         bins = event_bins(events.time_us, duration_us, num_bins)
         inside = bins < num_bins
         index = np.ravel_multi_index((bins[inside], events.polarity[inside], events.pixel[inside]), shape)
-        counts += np.bincount(index, minlength=counts.size)
+        np.add.at(counts, index, 1)
     return counts.reshape(shape)
 
 

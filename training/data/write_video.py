@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 VIDEO_ENCODERS = (("libx264", {"crf": "14", "preset": "veryfast"}), ("mpeg4", {"qscale": "2"}))
 """Encoders in order of preference with their settings; crf 14 keeps coding noise below one contrast threshold."""
 SOUND_BIT_RATE = 96_000
+SOUND_OPTIONS = {"aac_coder": "fast"}
+"""The default coder takes three times as long as everything else together (measured: 33 ms a clip, with this 12)."""
 SOUND_BLOCK = 1024
 """Samples per AAC frame."""
 
@@ -36,7 +38,7 @@ def write_video(
         pictures.pix_fmt = "yuv420p"
         # one thread: the bytes must not depend on the number of cores
         pictures.codec_context.thread_count = 1
-        voice = container.add_stream("aac", rate=sample_rate_hz, layout="mono")
+        voice = container.add_stream("aac", rate=sample_rate_hz, layout="mono", options=SOUND_OPTIONS)
         voice.bit_rate = SOUND_BIT_RATE
         for image in frames:
             container.mux(pictures.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
@@ -44,7 +46,7 @@ def write_video(
         for start in range(0, len(sound), SOUND_BLOCK):
             block = av.AudioFrame.from_ndarray(sound[None, start : start + SOUND_BLOCK], format="fltp", layout="mono")
             block.sample_rate = sample_rate_hz
-            # without its own clock a block loses the encoder's 1024-sample start-up, and sound lags the pictures
+            # a block without a time loses the encoder's 1024-sample start-up, and sound lags the pictures
             block.pts, block.time_base = start, Fraction(1, sample_rate_hz)
             container.mux(voice.encode(block))
         container.mux(voice.encode(None))

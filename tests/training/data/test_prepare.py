@@ -71,6 +71,10 @@ def test_up_to_date_until_a_clip_or_the_config_changes(labelled, tmp_path):
     assert prepare_dataset(PreparationConfig(num_bins=8), labelled, out) is not None
     shutil.copy(labelled / "train/square/000.mp4", labelled / "train/square/002.mp4")
     assert prepare_dataset(PreparationConfig(num_bins=8), labelled, out)["num_clips"] == 5
+    text = (labelled / "classes.json").read_text()
+    (labelled / "classes.json").write_text(text.replace("corners", "edges"))
+    assert prepare_dataset(PreparationConfig(num_bins=8), labelled, out) is not None
+    assert open_dataset(out).classes.attribute_names == ("edges", "round")
 
 
 def test_any_folder_is_one_unlabelled_partition(tmp_path):
