@@ -24,6 +24,10 @@ from hardware_profiles.arithmetic import (
 
 DRIVE_BITS = 2 * CONTROLLER_SHIFT
 """A drive of 1.0 is 2^24 before the controller's shift by 12."""
+EXPECTED_RATE = 0.1
+"""Spike rate of a population at which θ starts at θ_0, and for which initial weights drive unit variance."""
+HOMEOSTATIC_GAIN = 3.0
+"""Initial drive per unit of spike rate: a population at twice the expected rate is driven by 0.3."""
 WEIGHT_LIMIT = 4.0
 """Controller weights are clipped to ±4, which keeps the 32-bit accumulator safe for up to seven context values."""
 
@@ -50,8 +54,9 @@ class ThresholdBlock(nn.Module):
     """Trainable form of `ThresholdController`; equal to it, integer for integer.
 
     z = clip((W_S·S + W_D·D + Σ_k W_k·c_k + B) >> 12, ±4096), θ = θ_0 + ((A·z + 2048) >> 12), evaluated in float64,
-    where all these integers are exact. At initialisation the weights are zero, so θ = θ_0: the fixed-threshold
-    baseline. The paper (arXiv 2505.19938, Fig. 5) names the inputs only; the form is our reconstruction.
+    where all these integers are exact. It starts homeostatic: a population that fires above `EXPECTED_RATE` raises
+    θ, one below lowers it ("regulate neuron firing rates", the paper's Fig. 2); training does the rest. The paper
+    (arXiv 2505.19938, Fig. 5) names the inputs only; the form is our reconstruction.
 
     Args:
         population: neurons counted; a multiple of `num_groups`.
@@ -84,10 +89,11 @@ class ThresholdBlock(nn.Module):
         self.population, self.num_groups, self.fraction_bits = population, num_groups, fraction_bits
         self.theta_0 = round(threshold * 2**fraction_bits)
         self.amplitude = round(amplitude * self.theta_0)
-        self.weight_count = nn.Parameter(torch.zeros(()), requires_grad=use_motion)
+        gain = HOMEOSTATIC_GAIN if use_motion else 0.0
+        self.weight_count = nn.Parameter(torch.tensor(gain), requires_grad=use_motion)
         self.weight_deviation = nn.Parameter(torch.zeros(()), requires_grad=use_motion)
         self.weight_context = nn.Parameter(torch.zeros(num_context), requires_grad=use_context)
-        self.bias = nn.Parameter(torch.zeros(()), requires_grad=use_motion or use_context)
+        self.bias = nn.Parameter(torch.tensor(-gain * EXPECTED_RATE), requires_grad=use_motion or use_context)
 
     def forward(self, population: torch.Tensor, context: torch.Tensor | None = None) -> torch.Tensor:
         """Return θ.

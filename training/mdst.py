@@ -21,12 +21,10 @@ from hardware_profiles.arithmetic import CONTEXT_FRACTION_BITS, CONTEXT_MAX
 from hardware_profiles.config import from_mapping
 
 from .config import ModelConfig
-from .dynamic_threshold import DynamicThresholdLIF, ThresholdBlock, floor_through
+from .dynamic_threshold import EXPECTED_RATE, DynamicThresholdLIF, ThresholdBlock, floor_through
 
 NUM_STATISTICS = 4
 """Mean and mean absolute deviation of the visual and of the audio features."""
-EXPECTED_RATE = 0.1
-"""Presynaptic spike rate for which the initial weights drive a neuron with unit variance."""
 
 
 @dataclass(frozen=True, kw_only=True)
