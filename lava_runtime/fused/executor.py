@@ -235,11 +235,9 @@ class _Neuron:
         v += self._bias
         if self._reset == "subtract":
             v -= state.s * threshold
-        if self._limit is not None:
-            clipped = np.abs(v) > self._limit
-            if clipped.any():
-                state.num_saturations += int(clipped.sum())
-                np.clip(v, -self._limit, self._limit, out=v)
+        if self._limit is not None and max(v.max(), -v.min()) > self._limit:
+            state.num_saturations += int((np.abs(v) > self._limit).sum())
+            np.clip(v, -self._limit, self._limit, out=v)
         np.greater(v, threshold, out=state.s)
         if self._reset == "zero":
             v[state.s] = 0

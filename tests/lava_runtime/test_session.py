@@ -118,6 +118,22 @@ def test_a_new_run_works_after_failures():
     assert store[-1, 0] == NUM_STEPS - 1
 
 
+def test_a_run_works_beside_threads_of_torch_and_outside_the_main_thread():
+    torch = pytest.importorskip("torch")
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        assert float((torch.ones(300, 300) @ torch.ones(300, 300)).sum()) == 300**3
+        stores = []
+        thread = threading.Thread(target=lambda: stores.append(run()[1]))
+        thread.start()
+        thread.join()
+        assert stores[0][-1, 0] == NUM_STEPS - 1
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(num_threads)
+
+
 CHILD = """
 from tests.lava_runtime.test_session import network
 from lava_runtime.session import Session
