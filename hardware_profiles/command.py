@@ -11,6 +11,7 @@ from .errors import AxonportError
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
+EXIT_BROKEN_PIPE = 141
 
 
 def run_command(
@@ -27,10 +28,15 @@ def run_command(
     if os.environ.get("AXONPORT_DEBUG"):
         return handle(args) or 0
     try:
-        return handle(args) or 0
+        code = handle(args) or 0
+        sys.stdout.flush()  # here, so that a reader who has left is noticed below and not at exit
+        return code
     except AxonportError as error:
         print(f"{parser.prog}: error: {error}", file=sys.stderr)
         return EXIT_USER_ERROR
+    except BrokenPipeError:  # the reader of our output has left, as `| head` does: nothing to tell it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_BROKEN_PIPE
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted; nothing half-written was kept", file=sys.stderr)
         return EXIT_INTERRUPTED

@@ -33,12 +33,17 @@ def format_si(figure: float, unit: str) -> str:
 
 
 def format_interval(interval: Interval | None, unit: str) -> str:
-    """Return central figure and range in one prefix, for example `12.3 µJ (8.1 to 20.4)`; one figure if exact."""
+    """Return central figure and range, for example `12.3 µJ (8.10 to 20.4)`; one figure if exact.
+
+    Ends share the central figure's prefix where they can be read in it, else they carry their own.
+    """
     if interval is None:
         return "not priced"
     if interval.low == interval.high:
         return format_si(interval.mid, unit)
     exponent = _exponent(interval.mid or interval.high)
+    if interval.high >= 1e3 * 10.0**exponent or 0.0 < interval.low < 1e-2 * 10.0**exponent:
+        return f"{format_si(interval.mid, unit)} ({format_si(interval.low, unit)} to {format_si(interval.high, unit)})"
     low, mid, high = (_digits(figure / 10.0**exponent) for figure in (interval.low, interval.mid, interval.high))
     return f"{mid} {PREFIXES[exponent]}{unit} ({low} to {high})"
 

@@ -31,7 +31,7 @@ def what_ran(activity: Activity) -> str:
     neurons = sum(layer.num_neurons for layer in layers)
     synapses = sum(layer.num_synapses for layer in layers)
     return (
-        f"{len(layers)} layers with {format_count(neurons)} neurons and {format_count(synapses)} non-zero synapses"
+        f"{len(layers)} layers with {format_count(neurons)} neurons, {format_count(synapses)} non-zero synapses"
         f"{f' and {controllers} threshold controllers' if controllers else ''}, "
         f"run on {format_count(activity.num_samples)} samples of {activity.num_steps} time steps "
         f"({activity.number_format}, {activity.granularity})."

@@ -1,13 +1,15 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from hardware_profiles.__main__ import SUBCOMMANDS, main
 from hardware_profiles.activity import write_activity
-from hardware_profiles.artifact import write_json
+from hardware_profiles.artifact import ROOT, write_json
 
 from .report.stages import parity, rung, write_stages
 from .toy import profile_toml, toy_activity
@@ -137,3 +139,15 @@ def test_help_teaches(name: str, capsys: pytest.CaptureFixture[str]) -> None:
         main([name, "--help"] if name else ["--help"])
     assert caught.value.code == 0
     assert ("examples:" in capsys.readouterr().out) or name
+
+
+@pytest.mark.parametrize("arguments", [["list"], ["show", "loihi1"]], ids=["short", "long"])
+def test_a_reader_that_leaves_is_no_error(arguments: list[str]) -> None:
+    command = [sys.executable, "-m", "hardware_profiles", *arguments]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, cwd=ROOT)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    with process, process.stdout as out, process.stderr as err:
+        out.close()
+        assert err.read() == b""
+    assert process.returncode == 141

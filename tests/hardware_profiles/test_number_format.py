@@ -36,7 +36,7 @@ def test_a_formatted_figure_reads_back_within_its_digits(figure: float) -> None:
 
 def test_intervals_share_one_prefix() -> None:
     assert format_interval(Interval(low=8.1e-6, mid=12.3e-6, high=20.4e-6), "J") == "12.3 µJ (8.10 to 20.4)"
-    assert format_interval(Interval(low=0.0, mid=1e-9, high=2e-6), "J") == "1.00 nJ (0 to 2000)"
+    assert format_interval(Interval(low=0.0, mid=1e-9, high=2e-6), "J") == "1.00 nJ (0 J to 2.00 µJ)"
     assert format_interval(exactly(3e-3), "s") == "3.00 ms"
     assert format_interval(None, "J") == "not priced"
 
