@@ -8,8 +8,8 @@ RUN ?= runs/demo
 CONFIG ?= configs/demo.toml
 # uv does not read pip's settings: hand over the folders in which pip would look for wheels (a CPU torch, say)
 FIND_LINKS := $(addprefix --find-links ,$(PIP_FIND_LINKS))
-# two threads: more only spin on small layers
-export OMP_NUM_THREADS ?= 2
+# one thread: the layers are small, and two threads that wait for each other are slower than one
+export OMP_NUM_THREADS ?= 1
 
 .PHONY: help setup lock demo render prepare train export simulate profile test test-full check lint format bench clean
 
@@ -31,6 +31,38 @@ lock: $(UV) ## compile requirements.in into requirements.txt
 	$(UV) pip compile -q --python-version 3.11 $(FIND_LINKS) --no-emit-find-links requirements.in \
 	  | sed -E 's/\+cpu$$//' > requirements.txt.tmp && mv requirements.txt.tmp requirements.txt
 
+TEST_GROUPS := --group test_seen --group test_unseen
+NETWORK := training.mdst:make_deployment
+INPUT := --input $(RUN)/dataset/dataset.h5 $(TEST_GROUPS)
+CHECKPOINT := $(RUN)/training/checkpoint.safetensors
+
+demo: profile ## video to joules on the rendered benchmark: runs/demo/report/report.html (minutes; reuses what is current)
+	@echo "open $(RUN)/report/report.html"
+
+render: setup ## render the benchmark as video files
+	$(BIN)/python -m training render --config $(CONFIG) --out $(RUN)/videos
+
+prepare: render ## videos to events and features
+	$(BIN)/python -m training prepare --config $(CONFIG) --videos $(RUN)/videos --out $(RUN)/dataset
+
+train: prepare ## train the MDST in snnTorch
+	$(BIN)/python -m training fit --config $(CONFIG) --data $(RUN)/dataset --out $(RUN)/training
+
+export: train ## NIR, integers, ONNX, float parity
+	$(BIN)/python -m export $(NETWORK) --checkpoint $(CHECKPOINT) $(INPUT) --config $(CONFIG) --out $(RUN)/export
+
+simulate: export ## run the test clips on Lava, fused and one Process per node
+	$(BIN)/python -m lava_runtime $(RUN)/export $(INPUT) --config $(CONFIG) --out $(RUN)/simulation
+	$(BIN)/python -m training score $(RUN)/export/outputs_float.h5 $(RUN)/export/outputs_integer.h5 \
+	  $(RUN)/simulation/outputs_fixed_pt.h5 $(RUN)/simulation/outputs_floating_pt.h5 \
+	  --training $(RUN)/training --data $(RUN)/dataset --out $(RUN)/scores
+
+profile: simulate ## price the run and write the report
+	$(BIN)/python -m hardware_profiles reference $(NETWORK) --checkpoint $(CHECKPOINT) $(INPUT) --config $(CONFIG) \
+	  --out $(RUN)/reference
+	$(BIN)/python -m hardware_profiles report --simulation $(RUN)/simulation --export $(RUN)/export \
+	  --scores $(RUN)/scores --training $(RUN)/training --reference $(RUN)/reference --config $(CONFIG) --out $(RUN)/report
+
 lint: setup ## ruff and mypy
 	$(BIN)/ruff format --check . && $(BIN)/ruff check . && $(BIN)/mypy
 
@@ -39,3 +71,11 @@ format: setup ## let ruff format the code
 
 test: setup ## the test suite
 	$(BIN)/python -m pytest -m "not slow"
+
+test-full: setup ## the test suite with everything slow
+	AXONPORT_FULL=1 $(BIN)/python -m pytest
+
+check: lint test ## what CI runs
+
+clean: ## remove runs and caches, keep .venv
+	rm -rf runs .pytest_cache .mypy_cache .ruff_cache .hypothesis

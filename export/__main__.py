@@ -13,10 +13,9 @@ from hardware_profiles.profile import integer_format
 
 from .arrays import load_arrays
 from .config import ExportConfig
-from .deployment import Deployment, load_deployment
+from .deployment import load_deployment, needed_arrays
 from .export_network import export_network
 from .parity import print_rungs
-from .reader import trace_network
 
 EPILOG = """\
 The network is a module whose forward computes ONE time step: forward(x) with init_hidden=True neurons, or
@@ -74,13 +73,6 @@ def handle(args: argparse.Namespace) -> int:
         )
         return 1
     return 0
-
-
-def needed_arrays(deployment: Deployment) -> set[str]:
-    """Return the arrays that an input file must bring for this network."""
-    made = {name for host in deployment.hosts for name in host.outputs}
-    needed = {name for host in deployment.hosts if host.when == "before" for name in host.inputs}
-    return (needed | set(trace_network(deployment.chip).graph.inputs())) - made
 
 
 if __name__ == "__main__":

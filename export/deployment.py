@@ -17,6 +17,7 @@ from torch import nn
 
 from .checkpoint import load_checkpoint
 from .errors import ExportError
+from .reader import trace_network
 
 
 @dataclass(frozen=True)
@@ -82,6 +83,13 @@ def load_deployment(factory: str, checkpoint: Path | None) -> Deployment:
             raise ExportError(f"checkpoint {checkpoint}: does not fit {factory} ({reason})") from error
     deployment.module.eval()
     return deployment
+
+
+def needed_arrays(deployment: Deployment) -> set[str]:
+    """Return the arrays that an input file must bring for this network."""
+    made = {name for host in deployment.hosts for name in host.outputs}
+    needed = {name for host in deployment.hosts if host.when == "before" for name in host.inputs}
+    return (needed | set(trace_network(deployment.chip).graph.inputs())) - made
 
 
 def _call(factory: str, config: dict[str, Any]) -> Any:

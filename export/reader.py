@@ -199,7 +199,7 @@ class _NetworkReading:
 
     def _read_output(self, operation: fx.Node) -> None:
         result = fx.map_arg(operation.args[0], self.values.__getitem__)
-        for name, value in _named_outputs(result).items():
+        for name, value in named_outputs(result).items():
             if isinstance(value, tuple):
                 value = value[0]
             if not isinstance(value, Value) or value.node not in self.nodes:
@@ -210,7 +210,8 @@ class _NetworkReading:
             self.edges.append(Edge(value.node, name))
 
 
-def _named_outputs(result: Any) -> Mapping[str, Any]:
+def named_outputs(result: Any) -> Mapping[str, Any]:
+    """Name what a network returned: a dict's own keys, `output_<i>` for a tuple, `output` for one tensor."""
     if isinstance(result, Mapping):
         return {str(name): value for name, value in result.items()}
     if isinstance(result, (tuple, list)):

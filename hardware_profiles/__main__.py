@@ -9,17 +9,23 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from .activity import read_activity
-from .artifact import atomic_folder, is_current, provenance
+from .artifact import atomic_folder, is_current, machine, provenance
 from .command import run_command
+from .config import as_mapping, read_section
 from .energy import EnergyReport, price
 from .energy_text import energy_text, profile_text
+from .meters import find_nvml, find_rapl
 from .profile import load_profile, profile_names, read_profile
+from .reference import Bench, bound_reference, measure_reference
+from .reference_file import ReferenceMeasurement, write_reference
 from .report.contents import STAGES, gather, input_files
 from .report.render import write_report
+from .report_config import ReportConfig
 
-DEFAULT_PROFILES = ("loihi1", "loihi2")
+DEFAULT_PROFILES = ReportConfig().profiles
 
 EPILOG = """\
 examples:
@@ -105,11 +111,20 @@ def _report_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--training", type=Path, help="folder of training: its manifest, for provenance")
     parser.add_argument("--reference", type=Path, help="folder with reference.json (CPU/GPU)")
     _profile_argument(parser)
+    _config_argument(parser)
     parser.add_argument("--out", type=Path, required=True, help="folder to write report.html, .json and .md into")
 
 
+def _config_argument(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, help="TOML file with a table [report]; defaults are good")
+
+
+def _read_config(path: Path | None) -> ReportConfig:
+    return read_section(path, "report", ReportConfig) if path else ReportConfig()
+
+
 def _report(args: argparse.Namespace) -> None:
-    names = args.profile or list(DEFAULT_PROFILES)
+    names = args.profile or list(_read_config(args.config).profiles)
     folders: dict[str, Path | None] = {stage: getattr(args, stage) for stage in STAGES}
     report = gather(folders, [load_profile(name) for name in names])
     inputs = input_files(folders) | {f"profile {name}": Path(name) for name in names if name not in profile_names()}
@@ -124,11 +139,77 @@ def _report(args: argparse.Namespace) -> None:
     print(args.out / "report.html")
 
 
+def _reference_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("factory", help="module:function that returns the network, as for python -m export")
+    parser.add_argument("--checkpoint", type=Path, help="weights, as for python -m export")
+    parser.add_argument("--input", type=Path, required=True, help=".npz or HDF5 with inputs [N, T, n]")
+    parser.add_argument("--group", action="append", default=[], help="HDF5 group to read; repeat to concatenate")
+    _config_argument(parser)
+    parser.add_argument("--out", type=Path, required=True, help="folder to write reference.json into")
+
+
+def _reference(args: argparse.Namespace) -> None:
+    config = _read_config(args.config)
+    files = {"input": args.input} | ({"checkpoint": args.checkpoint} if args.checkpoint else {})
+    settings = {**as_mapping(config), "factory": args.factory, "groups": args.group}
+    manifest = provenance("reference", settings, files)
+    if is_current(args.out, manifest):
+        print(f"{args.out}: up to date")
+        return
+    measurements = [one for batch in config.batch_sizes for one in _reference_at(args, config, batch)]
+    with atomic_folder(args.out, manifest) as work:
+        write_reference(work / "reference.json", measurements)
+    for one in measurements:
+        high = "?" if one.energy_high_j is None else f"{one.energy_high_j:.3g}"
+        print(f"{one.device_name}, batch {one.batch}: {one.energy_low_j:.3g}..{high} J per inference [{one.badge}]")
+
+
+def _reference_at(args: argparse.Namespace, config: ReportConfig, batch: int) -> list[ReferenceMeasurement]:
+    """Measure one batch size on the CPU, and on the GPU if there is one; else bound the GPU from its profile."""
+    import torch
+
+    from export.arrays import load_arrays
+    from export.deployment import load_deployment, needed_arrays
+    from export.torch_reference import make_runner
+
+    deployment = load_deployment(args.factory, args.checkpoint)
+    arrays = load_arrays(args.input, args.group, needed_arrays(deployment), batch)
+    size = len(next(iter(arrays.values())))
+    bench = Bench(window_s=config.window_s)
+    common: dict[str, Any] = {
+        "num_samples_per_run": size,
+        "batch": size,
+        "workload": f"{args.factory} in torch, float32",
+    }
+    run, flop = make_runner(deployment, arrays, "cpu")
+    cpu = measure_reference(
+        run,
+        flop_per_run=flop,
+        device_name=machine(),
+        meter=find_rapl(),
+        profile=load_profile(config.cpu_profile),
+        bench=bench,
+        **common,
+    )
+    gpu_profile = load_profile(config.gpu_profile)
+    if not torch.cuda.is_available():
+        return [cpu, bound_reference(flop_per_run=flop, device_name=gpu_profile.title, profile=gpu_profile, **common)]
+    run, flop = make_runner(deployment, arrays, "cuda")
+    name = torch.cuda.get_device_name()
+    gpu = measure_reference(
+        run, flop_per_run=flop, device_name=name, meter=find_nvml(), profile=gpu_profile, bench=bench, **common
+    )
+    return [cpu, gpu]
+
+
 SUBCOMMANDS: dict[str, Subcommand] = {
     "list": Subcommand("print the built-in profiles", _no_arguments, _list),
     "show": Subcommand("print a profile with every source", _show_arguments, _show),
     "check": Subcommand("validate your own profile file", _check_arguments, _check),
     "energy": Subcommand("price the event counts of a run", _energy_arguments, _energy),
+    "reference": Subcommand(
+        "run the network in torch on this CPU (and GPU) for comparison", _reference_arguments, _reference
+    ),
     "report": Subcommand("write report.html, report.json and report.md", _report_arguments, _report),
 }
 

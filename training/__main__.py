@@ -1,4 +1,4 @@
-"""`python -m training`: render the benchmark, prepare videos, draw a clip."""
+"""`python -m training`: render the benchmark, prepare videos, draw a clip, train the MDST, score any world."""
 
 from __future__ import annotations
 
@@ -9,13 +9,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from hardware_profiles.artifact import atomic_folder, is_current, provenance, read_json
 from hardware_profiles.command import run_command
+from hardware_profiles.config import as_mapping, read_section
 from hardware_profiles.errors import ConfigError
 
+from .config import ModelConfig, TrainingConfig
 from .data.picture import draw_picture
 from .data.prepare import PreparationConfig, prepare_dataset
 from .data.render import BenchmarkConfig, render_benchmark
-from .sections import read_section
 
 PROGRAM = "python -m training"
 
@@ -84,6 +86,52 @@ def _picture(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_fit(parser: argparse.ArgumentParser) -> None:
+    _add_config_and_out(parser)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder written by `prepare`")
+
+
+def _add_score(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "outputs", type=Path, nargs="+", metavar="OUTPUTS", help="outputs_*.h5 of export or lava_runtime"
+    )
+    parser.add_argument("--training", type=Path, required=True, metavar="DIR", help="folder written by `fit`")
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder written by `prepare`")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, replaced as a whole")
+
+
+def _fit(args: argparse.Namespace) -> int:
+    from .fit import METRICS, run_fit  # Lightning takes seconds to import; the other subcommands do without
+
+    model = read_section(args.config, "model", ModelConfig)
+    config = read_section(args.config, "training", TrainingConfig)
+    manifest = provenance("fit", {"model": as_mapping(model), "training": as_mapping(config)}, {"data": args.data})
+    if is_current(args.out, manifest):
+        print(f"{args.out}: up to date")
+        return 0
+    work = args.out.parent / f".{args.out.name}.resume-{manifest['key'][:12]}"
+    with atomic_folder(args.out, manifest) as folder:
+        run_fit(args.data, model, config, folder, work)
+        test = read_json(folder / METRICS)["test"]
+    print(f"{args.out}: test S {test['S']:.1f} U {test['U']:.1f} HM {test['HM']:.1f} ZSL {test['ZSL']:.1f} %")
+    return 0
+
+
+def _score(args: argparse.Namespace) -> int:
+    from .fit import run_score
+
+    inputs = {f"outputs {index}": path for index, path in enumerate(args.outputs)}
+    manifest = provenance("score", {}, {**inputs, "training": args.training, "data": args.data})
+    if is_current(args.out, manifest):
+        print(f"{args.out}: up to date")
+        return 0
+    with atomic_folder(args.out, manifest) as folder:
+        result = run_score(args.training, args.data, args.outputs, folder)
+    for row in result["rows"]:
+        print(f"{row['world']:<32} S {row['S']:5.1f}  U {row['U']:5.1f}  HM {row['HM']:5.1f}  ZSL {row['ZSL']:5.1f} %")
+    return 0
+
+
 SUBCOMMANDS = (
     Subcommand(
         "render",
@@ -121,6 +169,29 @@ examples:
   python -m training picture clip.mp4 --out clip.png --duration 2 --columns 6 --config configs/demo.toml""",
         _add_picture,
         _picture,
+    ),
+    Subcommand(
+        "fit",
+        "train the MDST on a prepared data set",
+        """Trains motion streams, context stream and read-out, keeps the epoch with the best validation HM, and writes
+checkpoint.safetensors and metrics.json. A killed run resumes at its last epoch. Reads [model] and [training].
+
+example:
+  python -m training fit --config configs/demo.toml --data runs/demo/dataset --out runs/demo/training""",
+        _add_fit,
+        _fit,
+    ),
+    Subcommand(
+        "score",
+        "score embeddings of any world: S, U, HM, ZSL",
+        """Classifies the test clips by the embeddings that export (float, integer) and lava_runtime (Lava) wrote, with
+the offset that was chosen on the validation classes in training, and writes accuracy.json.
+
+example:
+  python -m training score runs/demo/export/outputs_float.h5 runs/demo/simulation/outputs_fixed_pt.h5 \\
+      --training runs/demo/training --data runs/demo/dataset --out runs/demo/scores""",
+        _add_score,
+        _score,
     ),
 )
 

@@ -97,8 +97,8 @@ def test_equations_by_hand() -> None:
     # θ = 1, β = ½: U = 0.75; 0.375+0.625 = 1.0, not above 1; 0.5+0.75 = 1.25 fires and resets; 0+0.25
     for current in (0.75, 0.625, 0.75, 0.25):
         spk, mem = lif(torch.tensor([[current]]), mem, population=silent)
-        spikes.append(float(spk))
-        membranes.append(float(mem))
+        spikes.append(spk.item())
+        membranes.append(mem.item())
     assert spikes == [0, 0, 1, 0] and membranes == [0.75, 1.0, 0.0, 0.25]
 
 

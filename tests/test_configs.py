@@ -5,12 +5,16 @@ from pathlib import Path
 
 import pytest
 
+from export.config import ExportConfig
+from hardware_profiles.config import SECTIONS, read_section, read_toml
 from hardware_profiles.errors import ConfigError
+from hardware_profiles.report_config import ReportConfig
+from lava_runtime.config import SimulationConfig
+from training.config import ModelConfig, TrainingConfig
 from training.data.prepare import PreparationConfig
 from training.data.render import BenchmarkConfig
-from training.sections import read_section
 
-DEMO = Path(__file__).resolve().parents[2] / "configs/demo.toml"
+DEMO = Path(__file__).resolve().parents[1] / "configs/demo.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,6 +35,15 @@ def test_a_section_is_read_beside_others(tmp_path):
 def test_the_demo_states_every_setting_at_its_default():
     assert read_section(DEMO, "benchmark", BenchmarkConfig) == BenchmarkConfig()
     assert read_section(DEMO, "preparation", PreparationConfig) == PreparationConfig()
+    assert read_section(DEMO, "export", ExportConfig) == ExportConfig()
+    assert read_section(DEMO, "simulation", SimulationConfig) == SimulationConfig()
+    assert read_section(DEMO, "report", ReportConfig) == ReportConfig()
+
+
+def test_the_demo_holds_every_section():
+    read_section(DEMO, "model", ModelConfig)
+    read_section(DEMO, "training", TrainingConfig)
+    assert set(read_toml(DEMO)) == set(SECTIONS)
 
 
 @pytest.mark.parametrize(
@@ -38,9 +51,9 @@ def test_the_demo_states_every_setting_at_its_default():
     [
         (
             "[model]\nwidth = 3\n[modle]\n",
-            "unknown section 'modle'; allowed are benchmark, preparation, model, training",
+            "unknown table \[modle\]; allowed are benchmark, preparation, model, training",
         ),
-        ("[training]\n", r"section \[model\] is missing"),
+        ("[training]\n", r"table \[model\] is missing"),
         ("[model]\nwidth = 3\ndepth = 1\n", "unknown key 'depth'; allowed are width"),
         ("model = 3\n", r"\[model\]: is int, allowed is a table"),
     ],
