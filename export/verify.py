@@ -87,6 +87,7 @@ def _verify_ports(graph: Graph, name: str) -> None:
         if not graph.sources(name, port) and not optional:
             raise ExportError(f"node {name}: nothing arrives at port '{port}'; connect it")
     sources = [graph.nodes[source] for source in graph.sources(name) if source in graph.nodes]
+    _verify_context(graph, name)
     if isinstance(node, NEURONS) and (len(sources) != 1 or not isinstance(sources[0], SYNAPSES)):
         raise ExportError(
             f"node {name}: is driven by {len(sources)} nodes "
@@ -98,6 +99,16 @@ def _verify_ports(graph: Graph, name: str) -> None:
         raise ExportError(f"node {name}: receives values that are not spikes; put a spiking neuron before it")
     if max(len(sources), len(population)) > 1:
         raise ExportError(f"node {name}: sums {len(sources)} spike trains, allowed is one; use one Linear layer each")
+
+
+def _verify_context(graph: Graph, name: str) -> None:
+    """Context is what the host sends late, when the layer needs it; nothing on the chip can be sent late."""
+    for source in graph.sources(name, "context"):
+        node = graph.nodes.get(source)
+        if not isinstance(node, Input) or node.kind != "graded":
+            raise ExportError(
+                f"node {name}: context comes from {source} ({type(node).__name__}), allowed is a graded input"
+            )
 
 
 def _is_spiking(node: object) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from export.float_interpreter import run_float
 from export.graph import Graph
 from export.host_segment import chip_inputs, output_rates, run_host_segments
 from export.integer_interpreter import run_integer
-from export.nodes import IntegerDynamicThresholdLIF
+from export.nodes import LIF, IntegerDynamicThresholdLIF, IntegerLIF
 from export.package import Exported, save_outputs
 from export.parity import Rung, compare_bounded, compare_exact, write_parity
 from export.passes.freeze_thresholds import freeze_thresholds
@@ -24,6 +25,7 @@ from hardware_profiles.artifact import write_json
 from .config import SimulationConfig
 from .counts import required_capabilities
 from .fused.run import run_fused
+from .layers import neurons
 from .layerwise import run_processes
 from .preconditions import NumberFormat
 
@@ -60,7 +62,9 @@ class Simulation:
             self._run_fused(graph, number_format)
             self._run_processes(graph, number_format)
         if self.config.witness and "fixed_pt" in self.config.number_formats and self.config.process_samples:
-            self._run_witness()
+            graph = self.exported.integer_graph
+            if graph.of_type(IntegerDynamicThresholdLIF) and is_stock(freeze_thresholds(graph)):
+                self._run_witness()
         write_parity(self.folder / "parity.json", self.rungs)
         return tuple(self.rungs)
 
@@ -104,7 +108,8 @@ class Simulation:
                 progress=self.progress,
                 timeout_s=self.config.timeout_s,
             )
-            self._compare(f"Lava {number_format}, one Process per node", trace, number_format, num_samples)
+            stock = ", all of them stock" if is_stock(graph) else ""
+            self._compare(f"Lava {number_format}, one Process per node{stock}", trace, number_format, num_samples)
 
     def _compare(self, world: str, trace: Trace, number_format: NumberFormat, num_samples: int) -> None:
         inputs = self._first(num_samples)
@@ -118,17 +123,26 @@ class Simulation:
             self.rungs.append(compare_bounded(name, YARDSTICK, world, reference, trace, graph, inputs))
 
     def _run_witness(self) -> None:
-        """Stock Lava alone, with thresholds frozen: arithmetic that others wrote."""
-        graph = self.exported.integer_graph
-        frozen = freeze_thresholds(graph) if graph.of_type(IntegerDynamicThresholdLIF) else graph
+        """Run stock Lava alone, with thresholds frozen: arithmetic that others wrote.
+
+        Each layer's note says how many spikes the movement of the thresholds decides.
+        """
+        frozen = freeze_thresholds(self.exported.integer_graph)
         first = self._first(min(self.config.process_samples, self.num_samples))
         inputs = {name: array for name, array in first.items() if name in frozen.nodes}
         trace = run_processes(
             frozen, inputs, number_format="fixed_pt", progress=self.progress, timeout_s=self.config.timeout_s
         )
+        moving = run_integer(self.exported.integer_graph, first)
         world = "stock Lava Dense + LIF, thresholds frozen"
-        reference = run_integer(frozen, inputs)
-        self.rungs.append(compare_exact(f"{SPECIFICATION} = {world}", SPECIFICATION, world, reference, trace))
+        rung = compare_exact(f"{SPECIFICATION} = {world}", SPECIFICATION, world, run_integer(frozen, inputs), trace)
+        layers = tuple(
+            replace(
+                layer, note=f"{int((moving[layer.name].s != trace[layer.name].s).sum())} spikes differ from moving θ"
+            )
+            for layer in rung.layers
+        )
+        self.rungs.append(replace(rung, layers=layers))
 
     def _first(self, num_samples: int) -> dict[str, Array]:
         return {name: array[:, :num_samples] for name, array in self.inputs.items()}
@@ -152,6 +166,11 @@ class Simulation:
             requires=required_capabilities(graph),
             layers=layers,
         )
+
+
+def is_stock(graph: Graph) -> bool:
+    """Tell whether Lava's own Processes express every node: Dense, and LIF with hard reset at a constant threshold."""
+    return all(isinstance(node, LIF | IntegerLIF) and node.reset == "zero" for node in neurons(graph).values())
 
 
 def _save_inputs(path: Path, inputs: Mapping[str, Array]) -> None:

@@ -51,7 +51,7 @@ def test_the_demo_holds_every_section():
     [
         (
             "[model]\nwidth = 3\n[modle]\n",
-            "unknown table \[modle\]; allowed are benchmark, preparation, model, training",
+            r"unknown table \[modle\]; allowed are benchmark, preparation, model, training",
         ),
         ("[training]\n", r"table \[model\] is missing"),
         ("[model]\nwidth = 3\ndepth = 1\n", "unknown key 'depth'; allowed are width"),

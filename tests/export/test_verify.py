@@ -59,6 +59,7 @@ def test_dialects_do_not_mix(graph: Graph) -> None:
     [
         (Edge("x", "nowhere"), "no node 'nowhere'"),
         (Edge("x", "lif1", "reset"), "no port 'reset'"),
+        (Edge("lif2", "lif1", "context"), "node lif1: context comes from lif2 .IntegerLIF., allowed is a graded input"),
         (Edge("context", "fc1"), "sums 2 spike trains|receives values that are not spikes"),
     ],
 )
