@@ -17,7 +17,7 @@ help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
 $(UV):
-	$(PYTHON) -m venv .uv && .uv/bin/python -m pip install -q uv==0.13.9
+	$(PYTHON) -m venv .uv && .uv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.9
 
 $(VENV)/ready: requirements.txt requirements-lava.txt $(UV)
 	$(UV) venv -q --clear --python 3.11 $(VENV) 2>/dev/null || $(UV) venv -q --clear --python $(PYTHON) $(VENV)
@@ -70,9 +70,12 @@ format: setup ## let ruff format the code
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
 test: setup ## the test suite
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest
 
-test-full: setup ## the test suite with everything slow
+bench: setup ## timings of both sides, interleaved, with ratios
+	$(BIN)/python -m benchmarks
+
+test-full: setup ## the test suite with ten times as many random graphs
 	AXONPORT_FULL=1 $(BIN)/python -m pytest
 
 check: lint test ## what CI runs

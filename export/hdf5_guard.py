@@ -33,7 +33,7 @@ def open_checked(path: Path) -> Iterator[Any]:
             yield file
     except (OSError, RuntimeError, KeyError, TypeError, OverflowError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise NirFileError(f"{path}: not a readable HDF5 file ({reason}); export it again") from error
+        raise NirFileError(f"{path}: not a readable HDF5 file ({reason}); write it again") from error
 
 
 class _Budget:

@@ -217,7 +217,7 @@ SUBCOMMANDS: dict[str, Subcommand] = {
 def build_parser() -> argparse.ArgumentParser:
     """Return the command line of `python -m hardware_profiles`."""
     parser = argparse.ArgumentParser(
-        prog="hardware_profiles",
+        prog="python -m hardware_profiles",
         description="What a device is, and what a run on it costs: profiles, energies, the report.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,

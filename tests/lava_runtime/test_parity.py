@@ -1,5 +1,7 @@
 """Both granularities against the interpreter, on random graphs."""
 
+import os
+
 import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -16,9 +18,13 @@ from .float_reference import run_float64
 from .random_graphs import cases, dyadic_graph, integer_graph, random_inputs
 
 
+FULL = 10 if os.environ.get("AXONPORT_FULL") else 1
+"""`make test-full` draws ten times as many graphs."""
+
+
 def examples(number):
     return settings(
-        max_examples=number, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=number * FULL, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
     )
 
 
