@@ -162,12 +162,12 @@ class ThresholdController:
 
     def drive_bound(self) -> int:
         """Return the largest magnitude the accumulator can reach on any input."""
-        deviation_max = 2 * self.population * max(self.num_groups - 1, 0) // max(self.num_groups, 1)
-        context_max = CONTEXT_MAX
+        half = self.num_groups // 2  # D is convex in the counts: largest with half of the groups full, the others empty
+        deviation_max = 2 * half * (self.num_groups - half) * (self.population // self.num_groups)
         return (
             abs(self.weight_count) * self.population
             + abs(self.weight_deviation) * deviation_max
-            + sum(abs(w) for w in self.weight_context) * context_max
+            + sum(abs(w) for w in self.weight_context) * CONTEXT_MAX
             + abs(self.bias)
         )
 

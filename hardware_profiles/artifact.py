@@ -101,8 +101,16 @@ def provenance(stage: str, config: Mapping[str, Any], inputs: Mapping[str, Path]
 
 def is_current(out: Path, manifest: Mapping[str, Any]) -> bool:
     """Tell whether `out` already holds the result that `manifest` describes."""
-    path = out / MANIFEST
-    return path.is_file() and read_json(path).get("key") == manifest["key"]
+    return bool(_read_manifest(out).get("key") == manifest["key"])
+
+
+def _read_manifest(folder: Path) -> dict[str, Any]:
+    """Return the manifest of a folder that a stage wrote; empty if there is none or it is not one of ours."""
+    try:
+        values = read_json(folder / MANIFEST)
+    except ArtifactError:
+        return {}
+    return values if isinstance(values, dict) and {"stage", "key", "source_sha256"} <= values.keys() else {}
 
 
 @contextlib.contextmanager
@@ -110,23 +118,38 @@ def atomic_folder(out: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     """Yield a temporary folder that becomes `out` only if the block succeeds.
 
     Raises:
-        ArtifactError: `out` exists and was not written by Axonport, so replacing it could lose data.
+        ArtifactError: `out` exists and was not written by Axonport, so replacing it could lose data; or it
+            cannot be created.
     """
-    if out.exists() and not (out / MANIFEST).is_file() and (not out.is_dir() or any(out.iterdir())):
-        raise ArtifactError(f"--out {out}: exists and holds no {MANIFEST}; name a new or an empty folder")
-    out.parent.mkdir(parents=True, exist_ok=True)
-    work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    out = out.resolve()  # `.` has no name, and a link stays a link
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not _read_manifest(out):
+        raise ArtifactError(f"--out {out}: exists and holds no {MANIFEST} of Axonport; name a new or an empty folder")
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
+    except OSError as error:
+        raise ArtifactError(f"--out {out}: cannot be created ({error.strerror}); name another folder") from error
     try:
         yield work
         write_json(work / MANIFEST, manifest)
         work.chmod(0o755)
-        old = out.with_name(f".{out.name}.old-{os.getpid()}")
+        _put_in_place(work, out)
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def _put_in_place(work: Path, out: Path) -> None:
+    """Rename `work` to `out`; what was there goes only when that is done, and comes back if it is not."""
+    old = out.with_name(f".{out.name}.old-{os.getpid()}")
+    try:
         if out.exists():
             out.rename(old)
         work.rename(out)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(work, ignore_errors=True)
+    except BaseException:
+        if old.exists() and not out.exists():
+            old.rename(out)
+        raise
+    shutil.rmtree(old, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -160,5 +183,5 @@ def read_json(path: Path) -> Any:
         raise ArtifactError(f"{path}: {path.stat().st_size} bytes; at most {MAX_JSON_BYTES} are read")
     try:
         return json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also: bad UTF-8, integers of thousands of digits, deep nesting
         raise ArtifactError(f"{path}: not valid JSON ({error}); run the stage that writes it again") from error

@@ -22,7 +22,8 @@ def run_command(
     """Parse `arguments`, run `handle`, and turn what a user can mend into one line on stderr.
 
     Returns:
-        The exit code: what `handle` returned (None is 0), 2 for a user's error, 130 for Ctrl-C.
+        The exit code: what `handle` returned (None is 0), 2 for a user's or the system's error, 130 for Ctrl-C, 141
+        when the reader of the output has left. With `AXONPORT_DEBUG` set, exceptions are raised as they are.
     """
     args = parser.parse_args(arguments)
     if os.environ.get("AXONPORT_DEBUG"):
@@ -37,6 +38,10 @@ def run_command(
     except BrokenPipeError:  # the reader of our output has left, as `| head` does: nothing to tell it
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return EXIT_BROKEN_PIPE
+    except OSError as error:  # a full disk, a folder that may not be written: the system's words, in one line
+        what = error.filename or "a file"
+        print(f"{parser.prog}: error: {what}: {error.strerror or error}; mend that and run again", file=sys.stderr)
+        return EXIT_USER_ERROR
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted; nothing half-written was kept", file=sys.stderr)
         return EXIT_INTERRUPTED

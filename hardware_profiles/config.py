@@ -37,7 +37,7 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(f"config {path}: {path.stat().st_size} bytes; at most {MAX_TOML_BYTES} are read")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+    except (ValueError, RecursionError) as error:  # also: bad UTF-8, integers of thousands of digits, deep nesting
         raise ConfigError(f"config {path}: not valid TOML ({error}); mend that line") from error
 
 
@@ -65,7 +65,7 @@ def from_mapping(cls: type[T], values: dict[str, Any], where: str) -> T:
         where: how messages name the mapping, for example `configs/demo.toml [training]`.
 
     Raises:
-        ConfigError: unknown key, missing key, or a value of another type.
+        ConfigError: unknown key, missing key, a value of another type, or a number that is not finite.
     """
     if not isinstance(values, dict):
         raise ConfigError(f"{where}: is {type(values).__name__}, allowed is a table of keys")
@@ -102,7 +102,9 @@ def _convert(hint: Any, value: Any, where: str) -> Any:
             raise ConfigError(f"{where}: is {value!r}, allowed is a list")
         item = typing.get_args(hint)[0]
         return tuple(_convert(item, entry, f"{where}[{i}]") for i, entry in enumerate(value))
-    if hint is float and isinstance(value, int) and not isinstance(value, bool):
+    if hint is float and isinstance(value, int | float) and not isinstance(value, bool):
+        if not abs(value) <= sys.float_info.max:  # TOML knows nan and inf, and integers of any size
+            raise ConfigError(f"{where}: is {value}, allowed is a finite number")
         return float(value)
     if not isinstance(value, hint) or (hint is int and isinstance(value, bool)):
         raise ConfigError(f"{where}: is {value!r} ({type(value).__name__}), allowed is {hint.__name__}")

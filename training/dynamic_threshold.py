@@ -29,7 +29,7 @@ EXPECTED_RATE = 0.1
 HOMEOSTATIC_GAIN = 3.0
 """Initial drive per unit of spike rate: a population at twice the expected rate is driven by 0.3."""
 WEIGHT_LIMIT = 4.0
-"""Controller weights are clipped to ±4, which keeps the 32-bit accumulator safe for up to seven context values."""
+"""Controller weights are clipped to ±4: safe in the 32-bit accumulator with seven context values and eight groups."""
 
 
 class _Floor(torch.autograd.Function):
