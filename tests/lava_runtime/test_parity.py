@@ -17,14 +17,17 @@ from .comparing import Liveliness, assert_equal_traces
 from .float_reference import run_float64
 from .random_graphs import cases, dyadic_graph, integer_graph, random_inputs
 
-
 FULL = 10 if os.environ.get("AXONPORT_FULL") else 1
 """`make test-full` draws ten times as many graphs."""
 
 
 def examples(number):
     return settings(
-        max_examples=number * FULL, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck)
+        max_examples=number * FULL,
+        deadline=None,
+        derandomize=True,
+        database=None,
+        suppress_health_check=list(HealthCheck),
     )
 
 
