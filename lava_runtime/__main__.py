@@ -5,11 +5,12 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from export.arrays import load_arrays
-from export.package import load_export
-from export.parity import print_rungs
+from export.package import PARITY_FILE, load_export
+from export.parity import Rung, print_rungs, read_parity
 from hardware_profiles.artifact import atomic_folder, is_current, provenance
 from hardware_profiles.command import run_command
 from hardware_profiles.config import as_mapping, read_section
@@ -69,14 +70,22 @@ def handle(args: argparse.Namespace) -> int:
     manifest = provenance("simulation", settings, {"export": args.export, "input": args.input})
     if is_current(args.out, manifest):
         print(f"{args.out}: up to date")
-        return 0
+        return _exit_code(read_parity(args.out / PARITY_FILE))
     exported = load_export(args.export)
     arrays = load_arrays(args.input, args.group, exported.host_inputs(), args.samples)
     with atomic_folder(args.out, manifest) as folder:
         rungs = Simulation(exported, arrays, config, folder, progress=sys.stderr.isatty()).run()
     print_rungs(rungs)
     print(f"simulated into {args.out}")
-    return 0 if all(rung.holds for rung in rungs) else 1
+    return _exit_code(rungs)
+
+
+def _exit_code(rungs: Sequence[Rung]) -> int:
+    """Say again of a folder that is up to date what was said when it was made."""
+    broken = [rung.name for rung in rungs if not rung.holds]
+    for name in broken:
+        print(f"python -m lava_runtime: does not hold: {name}", file=sys.stderr)
+    return 1 if broken else 0
 
 
 if __name__ == "__main__":

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Literal
 
 from export.graph import Graph
-from export.nodes import DYNAMIC, SYNAPSES
 from export.trace import Array, check_inputs
 from export.verify import verify
 
@@ -28,16 +27,9 @@ def check_run(graph: Graph, inputs: Mapping[str, Array], number_format: NumberFo
     Raises:
         ExportError: the graph breaks an invariant of its dialect, or has the other one.
         InputDataError: the inputs do not fit the graph.
-        LavaRuntimeError: the number format is unknown, or a controller's context is no count.
+        LavaRuntimeError: the number format is unknown.
     """
     if number_format not in DIALECTS:
         raise LavaRuntimeError(f"number format: is '{number_format}', allowed are {', '.join(DIALECTS)}; choose one")
     verify(graph, DIALECTS[number_format])
-    for name in graph.of_type(DYNAMIC):
-        for source in graph.sources(name, "context"):
-            if isinstance(graph.nodes[source], SYNAPSES):
-                raise LavaRuntimeError(
-                    f"node {name}: takes synaptic sums of '{source}' as context, allowed are inputs and "
-                    "neurons; send the values as a graded input"
-                )
     return check_inputs(graph, inputs)

@@ -15,7 +15,7 @@ from export.graph import Graph
 from export.host_segment import chip_inputs, output_rates, run_host_segments
 from export.integer_interpreter import run_integer
 from export.nodes import LIF, IntegerDynamicThresholdLIF, IntegerLIF
-from export.package import Exported, save_outputs
+from export.package import PARITY_FILE, Exported, save_outputs
 from export.parity import Rung, compare_bounded, compare_exact, write_parity
 from export.passes.freeze_thresholds import freeze_thresholds
 from export.trace import Array, Trace
@@ -65,7 +65,7 @@ class Simulation:
             graph = self.exported.integer_graph
             if graph.of_type(IntegerDynamicThresholdLIF) and is_stock(freeze_thresholds(graph)):
                 self._run_witness()
-        write_parity(self.folder / "parity.json", self.rungs)
+        write_parity(self.folder / PARITY_FILE, self.rungs)
         return tuple(self.rungs)
 
     def _graph(self, number_format: NumberFormat) -> Graph:

@@ -171,11 +171,7 @@ class _Builder:
         """Connect a node's output; the host sends an input `lag` steps late, where it is needed late."""
         node = self._graph.nodes[source]
         if not isinstance(node, Input):
-            if lag and self._graph.latency[source] != lag:
-                raise LavaRuntimeError(
-                    f"node {source}: its values arrive {self._graph.latency[source]} steps late as context, allowed "
-                    f"are {lag} on stock Lava; use granularity 'fused', or send the context as an input"
-                )
+            assert not lag, "verify admits only inputs where a layer's latency must be waited for"
             self._processes[source].s_out.connect(port)
             return
         stream = Stream(

@@ -203,21 +203,12 @@ def test_context_is_sent_when_the_layer_needs_it():
     assert_equal_traces(run_processes(graph, inputs, number_format="fixed_pt"), expected)
 
 
-@pytest.mark.lava
-def test_what_stock_lava_cannot_time_is_refused_and_fused_runs_it():
-    graph = controlled_graph("b")
-    inputs = {"x": np.ones((5, 1, 8), dtype=np.uint8), "c": np.zeros((5, 1, 4), dtype=np.int16)}
-    with pytest.raises(LavaRuntimeError, match="node b: its values arrive 1 steps late as context, allowed are 2"):
-        run_processes(graph, inputs, number_format="fixed_pt")
-    run = run_fused(graph, inputs, number_format="fixed_pt", record=True)
-    assert_equal_traces(run.trace, run_integer(graph, inputs))
-
-
-def test_synaptic_sums_as_context_are_refused():
-    graph = controlled_graph("v")
+@pytest.mark.parametrize("source", ["b", "v"])
+def test_context_from_the_chip_is_refused(source):
+    graph = controlled_graph(source)
     inputs = {"x": np.ones((5, 1, 8), dtype=np.uint8), "c": np.zeros((5, 1, 4), dtype=np.int16)}
     for run in (run_processes, run_fused):
-        with pytest.raises(LavaRuntimeError, match="takes synaptic sums of 'v' as context"):
+        with pytest.raises(ExportError, match=f"node l1: context comes from {source}"):
             run(graph, inputs, number_format="fixed_pt")
 
 
