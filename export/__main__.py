@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from hardware_profiles.artifact import atomic_folder, is_current, provenance
@@ -15,7 +16,8 @@ from .arrays import load_arrays
 from .config import ExportConfig
 from .deployment import load_deployment, needed_arrays
 from .export_network import export_network
-from .parity import print_rungs
+from .package import PARITY_FILE
+from .parity import Rung, print_rungs, read_parity
 
 EPILOG = """\
 The network is a module whose forward computes ONE time step: forward(x) with init_hidden=True neurons, or
@@ -58,21 +60,23 @@ def handle(args: argparse.Namespace) -> int:
     manifest = provenance("export", settings, files)
     if is_current(args.out, manifest):
         print(f"{args.out}: up to date")
-        return 0
+        return _exit_code(read_parity(args.out / PARITY_FILE), args.max_mismatch)
     deployment = load_deployment(args.factory, args.checkpoint)
     arrays = load_arrays(args.input, args.group, needed_arrays(deployment), config.num_samples)
     with atomic_folder(args.out, manifest) as folder:
         rungs = export_network(deployment, args.factory, arrays, integer_format(config.profile), folder)
     print_rungs(rungs)
     print(f"exported to {args.out}")
+    return _exit_code(rungs, args.max_mismatch)
+
+
+def _exit_code(rungs: Sequence[Rung], max_mismatch: int) -> int:
+    """Say again of a folder that is up to date what was said when it was made."""
     mismatches = sum(layer.mismatches for rung in rungs if rung.exactness == "exact" for layer in rung.layers)
-    if mismatches > args.max_mismatch:
-        print(
-            f"python -m export: {mismatches} spikes differ from snnTorch, allowed are {args.max_mismatch}",
-            file=sys.stderr,
-        )
-        return 1
-    return 0
+    if mismatches <= max_mismatch:
+        return 0
+    print(f"python -m export: {mismatches} spikes differ from snnTorch, allowed are {max_mismatch}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":

@@ -17,7 +17,9 @@ from typing import Any, Literal
 import numpy as np
 import torch
 
-from hardware_profiles.artifact import write_json
+from hardware_profiles.artifact import read_json, write_json
+from hardware_profiles.config import from_mapping
+from hardware_profiles.errors import ArtifactError, ConfigError
 
 from .float_interpreter import run_float
 from .graph import Graph
@@ -132,6 +134,25 @@ def write_parity(path: Path, rungs: Sequence[Rung]) -> None:
         row["class"] = row.pop("exactness")
         rows.append({**row, "holds": rung.holds})
     write_json(path, {"format": FORMAT, "rungs": rows})
+
+
+def read_parity(path: Path) -> tuple[Rung, ...]:
+    """Read the ladder that a stage wrote.
+
+    Raises:
+        ArtifactError: missing, foreign or damaged file.
+    """
+    values: Any = read_json(path)
+    if not isinstance(values, dict) or values.get("format") != FORMAT:
+        raise ArtifactError(f"{path}: not a parity file; allowed is format '{FORMAT}', run the stage again")
+    try:
+        rows = [{**row, "exactness": row["class"]} for row in values["rungs"]]
+        fields = [{key: value for key, value in row.items() if key not in ("class", "holds")} for row in rows]
+        return tuple(from_mapping(Rung, field, str(path)) for field in fields)
+    except (KeyError, TypeError, ConfigError) as error:
+        raise ArtifactError(
+            f"{path}: damaged parity file ({error}); remove its folder and run the stage again"
+        ) from error
 
 
 def print_rungs(rungs: Sequence[Rung]) -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import shutil
 import sys
 from collections.abc import Callable, Sequence
+from glob import escape
 from pathlib import Path
 from typing import NamedTuple
 
@@ -109,10 +111,12 @@ def _fit(args: argparse.Namespace) -> int:
     if is_current(args.out, manifest):
         print(f"{args.out}: up to date")
         return 0
-    work = args.out.parent / f".{args.out.name}.resume-{manifest['key'][:12]}"
+    resume = f".{args.out.name}.resume-"
     with atomic_folder(args.out, manifest) as folder:
-        run_fit(args.data, model, config, folder, work)
+        run_fit(args.data, model, config, folder, args.out.parent / f"{resume}{manifest['key'][:12]}")
         test = read_json(folder / METRICS)["test"]
+    for work in args.out.parent.glob(f"{escape(resume)}*"):  # of this run, and of runs given up
+        shutil.rmtree(work, ignore_errors=True)
     print(f"{args.out}: test S {test['S']:.1f} U {test['U']:.1f} HM {test['HM']:.1f} ZSL {test['ZSL']:.1f} %")
     return 0
 

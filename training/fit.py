@@ -62,7 +62,7 @@ def run_fit(dataset_path: Path, model_config: ModelConfig, config: TrainingConfi
         model_config: section [model].
         config: section [training].
         folder: an existing folder.
-        work: where resumable checkpoints lie while training runs.
+        work: where resumable checkpoints lie; of no use once `folder` is safe, and then the caller's to remove.
     """
     dataset = open_dataset(dataset_path)
     classes = class_roles(dataset)

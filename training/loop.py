@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shutil
+import signal
+import sys
+import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -85,10 +87,15 @@ class _Lightning(pl.LightningModule):
     """Couples the model, its losses and its validation to Lightning."""
 
     def __init__(
-        self, model: MDST, classes: ClassRoles, config: TrainingConfig, validation: tuple[Partition, Partition]
+        self,
+        model: MDST,
+        classes: ClassRoles,
+        config: TrainingConfig,
+        validation: tuple[Partition, Partition],
+        order: torch.Generator,
     ):
         super().__init__()
-        self.model, self.classes, self.config, self.validation = model, classes, config, validation
+        self.model, self.classes, self.config, self.validation, self.order = model, classes, config, validation, order
         self.seen_attributes = torch.from_numpy(classes.attributes[np.sort(classes.seen)])
         self.seen = torch.from_numpy(np.sort(classes.seen))
         self.history: list[dict[str, float]] = []
@@ -128,9 +135,21 @@ class _Lightning(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = list(self.history)
+        # with both, a resumed run draws what an uninterrupted one would have drawn
+        checkpoint["random"] = {"order": self.order.get_state(), "dropout": torch.get_rng_state()}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = list(checkpoint["history"])
+        self.order.set_state(checkpoint["random"]["order"])
+        torch.set_rng_state(checkpoint["random"]["dropout"])
+
+
+class _ProgressBar(TQDMProgressBar):
+    """Lightning's bar, on stderr: stdout is for results."""
+
+    def init_train_tqdm(self) -> Any:
+        with contextlib.redirect_stdout(sys.stderr):
+            return super().init_train_tqdm()
 
 
 def fit(
@@ -149,23 +168,26 @@ def fit(
         config: hyper-parameters.
         train: clips of seen classes.
         validation: clips of seen and of validation-unseen classes; they choose the epoch.
-        work: folder for Lightning's checkpoints; a run killed half-way resumes from it. Removed at the end.
+        work: folder for Lightning's checkpoints; a run killed half-way resumes from it and gives what it would have
+            given. The caller removes it once the result is safe.
 
     Returns:
         One row per epoch: loss, validation HM and its offset.
     """
-    lightning = _Lightning(model, classes, config, validation)
     order = torch.Generator().manual_seed(config.seed)
+    lightning = _Lightning(model, classes, config, validation, order)
     loader = DataLoader(TensorDataset(*to_tensors(train)), config.batch_size, shuffle=True, generator=order)
-    best = ModelCheckpoint(work, monitor="val_hm", mode="max", save_last=True, save_on_train_epoch_end=True)
-    with _quiet_lightning():
+    best = ModelCheckpoint(work, monitor="val_hm", mode="max", save_on_train_epoch_end=True)
+    # not save_last, which is written only when the best changes; after `best`, whose state it holds
+    every = ModelCheckpoint(work, filename="last", save_on_train_epoch_end=True, enable_version_counter=False)
+    with _quiet_lightning(), _ctrl_c_as_everywhere():
         trainer = pl.Trainer(
             max_epochs=config.epochs,
             accelerator="cpu",
             devices=1,
             logger=False,
             enable_model_summary=False,
-            callbacks=[best, TQDMProgressBar(refresh_rate=1)],
+            callbacks=[best, every, _ProgressBar(refresh_rate=1)],
             num_sanity_val_steps=0,
             log_every_n_steps=1,
         )
@@ -174,7 +196,6 @@ def fit(
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=True)["state_dict"]
     model.load_state_dict({name.removeprefix("model."): value for name, value in state.items()})
     model.cpu().eval()
-    shutil.rmtree(work, ignore_errors=True)
     return lightning.history
 
 
@@ -191,3 +212,16 @@ def _quiet_lightning() -> Iterator[None]:
             yield
         finally:
             logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _ctrl_c_as_everywhere() -> Iterator[None]:
+    """Lightning turns Ctrl-C into exit code 1 and then ignores the signal for good; undo both."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        raise KeyboardInterrupt from stop
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)

@@ -1,0 +1,76 @@
+"""A tiny data set in which motion tells the class and the context tells nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from training.config import ModelConfig, TrainingConfig
+from training.data.classes import PARTITION_SPLIT, ClassTable
+from training.data.dataset import DATASET_FILE, ClipFeatures, DatasetWriter
+from training.mdst import InputSizes
+
+NUM_BINS, GROUPS, CHANNELS = 6, 3, 8
+SIZES = InputSizes(
+    visual_events=GROUPS * CHANNELS, audio_events=GROUPS * CHANNELS, frame_features=6, audio_features=5, attributes=6,
+    dt_s=1 / NUM_BINS,
+)  # fmt: skip
+CLIPS = {"train": 12, "val_seen": 4, "val_unseen": 4, "test_seen": 4, "test_unseen": 4}
+"""Clips per class."""
+UNSEEN = {(0, 2): "val_unseen", (2, 1): "test_unseen", (1, 0): "test_unseen"}
+
+
+def table() -> ClassTable:
+    pairs = [(i, j) for i in range(GROUPS) for j in range(GROUPS)]
+    attributes = np.stack([np.concatenate([np.eye(GROUPS)[i], np.eye(GROUPS)[j]]) for i, j in pairs])
+    return ClassTable(
+        names=tuple(f"sight{i}-sound{j}" for i, j in pairs),
+        splits=tuple(UNSEEN.get(pair, "seen") for pair in pairs),
+        attributes=attributes.astype(np.float32),
+        attribute_names=tuple(f"{sense}{k}" for sense in ("sight", "sound") for k in range(GROUPS)),
+    )
+
+
+def clip(rng: np.random.Generator, sight: int, sound: int) -> ClipFeatures:
+    def events(group: int) -> np.ndarray:
+        rate = np.full((GROUPS, CHANNELS), 0.03)
+        rate[group] = 0.6
+        return (rng.random((NUM_BINS, GROUPS * CHANNELS)) < rate.ravel()).astype(np.uint8)
+
+    return ClipFeatures(
+        visual_events=events(sight),
+        audio_events=events(sound),
+        frame_features=rng.random((NUM_BINS, SIZES.frame_features), dtype=np.float32),
+        audio_features=rng.random((NUM_BINS, SIZES.audio_features), dtype=np.float32),
+    )
+
+
+def write_dataset(folder: Path, seed: int = 0) -> Path:
+    """Write `dataset.h5` into a folder and return the file."""
+    rng, classes = np.random.default_rng(seed), table()
+    path = folder / DATASET_FILE
+    with h5py.File(path, "w") as file:
+        writer = DatasetWriter(file, {"duration_s": 0.0}, classes)
+        for partition, split in PARTITION_SPLIT.items():
+            for label in np.flatnonzero(np.asarray(classes.splits) == split):
+                for number in range(CLIPS[partition]):
+                    features = clip(rng, *divmod(int(label), GROUPS))
+                    writer.append(partition, features, int(label), f"{partition}/{label}/{number}.mp4")
+    return path
+
+
+def model_config(**changes: object) -> ModelConfig:
+    values: dict[str, object] = {
+        "widths": (24, 16), "beta": 0.875, "threshold": 1.0, "amplitude": 0.5, "num_groups": 4, "fraction_bits": 8,
+        "threshold_from_motion": True, "threshold_from_context": True, "context_width": 8, "embedding_width": 8,
+    }  # fmt: skip
+    return ModelConfig(**{**values, **changes})  # type: ignore[arg-type]
+
+
+def training_config(**changes: object) -> TrainingConfig:
+    values: dict[str, object] = {
+        "epochs": 8, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 1e-4, "margin": 1.0, "seed": 0,
+    }  # fmt: skip
+    return TrainingConfig(**{**values, **changes})  # type: ignore[arg-type]
