@@ -19,11 +19,13 @@ from .stage_files import (
     ExportSummary,
     LayerThresholds,
     ParityRung,
+    TrainingHistory,
     read_accuracy,
     read_export,
     read_manifest,
     read_parity,
     read_thresholds,
+    read_training,
 )
 
 T = TypeVar("T")
@@ -33,7 +35,7 @@ STAGES = ("training", "export", "simulation", "scores", "reference")
 """The folders that a report can be made from, in the order of the pipeline."""
 
 FILES = {
-    "training": (MANIFEST,),
+    "training": ("metrics.json", MANIFEST),
     "export": ("parity.json", "export_report.json", MANIFEST),
     "simulation": ("activity.json", "parity.json", "thresholds.json", MANIFEST),
     "scores": ("accuracy.json", MANIFEST),
@@ -53,6 +55,7 @@ class Report:
         energies: one bill per profile; empty without activity.
         rungs: the parity ladder, lowest rung first.
         accuracy: scores, None if absent.
+        training: loss and validation accuracy over the epochs, None if absent.
         export: what was carried and quantised, None if absent.
         thresholds: dynamic thresholds over time.
         references: CPU/GPU reference.
@@ -67,6 +70,7 @@ class Report:
     energies: tuple[EnergyReport, ...]
     rungs: tuple[ParityRung, ...]
     accuracy: Accuracy | None
+    training: TrainingHistory | None
     export: ExportSummary | None
     thresholds: tuple[LayerThresholds, ...]
     references: tuple[ReferenceMeasurement, ...]
@@ -117,6 +121,7 @@ def gather(folders: Mapping[str, Path | None], profiles: Sequence[Profile]) -> R
         energies=tuple(price(activity, profile) for profile in profiles) if activity else (),
         rungs=rungs[0] + rungs[1],
         accuracy=reader.read("scores", "accuracy.json", read_accuracy, "accuracy before and after quantisation"),
+        training=reader.read("training", "metrics.json", read_training, "loss over the epochs"),
         export=reader.read("export", "export_report.json", read_export, "what was carried and quantised"),
         thresholds=reader.read("simulation", "thresholds.json", read_thresholds, "thresholds over time") or (),
         references=reader.read("reference", "reference.json", read_reference, "CPU/GPU reference") or (),

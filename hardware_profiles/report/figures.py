@@ -1,28 +1,22 @@
-"""The report's plots as inline SVG: no file beside the page, equal bytes from equal data."""
+"""The report's plots, each returned as inline SVG."""
 
 from __future__ import annotations
 
-import io
 import itertools
-import re
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import matplotlib
-from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, MaxNLocator
+from matplotlib.ticker import EngFormatter, LogLocator, MaxNLocator, NullFormatter
 
-from ..activity import Activity
+from ..activity import Activity, LayerActivity
 from ..energy import EnergyReport
-from ..interval import Interval
+from ..number_format import format_share
 from ..reference_file import ReferenceMeasurement
-from .stage_files import LayerThresholds
+from .canvas import INK, MUTED, Canvas, short_label
+from .stage_files import LayerThresholds, TrainingHistory
 
-WIDTH_IN = 5.8
-FIRST_UNDRAWN = "\u0530"
-"""DejaVu Sans, which comes with matplotlib, draws Latin, Greek and Cyrillic; those end here."""
-INK, MUTED, GRID = "#1f2933", "#616e7c", "#e4e7eb"
 SPIKES, SYNOPS = "#2b6cb0", "#b7791f"
 COMPONENT_COLOURS = {
     "synaptic operations": "#2b6cb0",
@@ -35,160 +29,174 @@ COMPONENT_COLOURS = {
     "static power": "#a0aec0",
     "x86 cores on the chip": "#dd6b20",
 }
-STYLE = {
-    "svg.hashsalt": "axonport",
-    "font.size": 10,
-    "font.family": "DejaVu Sans",
-    "text.color": INK,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": GRID,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.grid": True,
-    "axes.axisbelow": True,
-    "grid.color": GRID,
-    "xtick.color": MUTED,
-    "ytick.color": INK,
-    "text.parse_math": False,
-}
+BADGE_COLOURS = {"measured": "#2f855a", "modelled": SPIKES, "assumed": SYNOPS}
+REST_SHARE = 0.02
+"""Components below this share of every bar are drawn as one; the tables list each."""
+REST_COLOUR = "#38a169"
 
 
-class FigureSet:
-    """Draws figures whose identifiers do not clash on one page."""
-
-    def __init__(self) -> None:
-        self._numbers = itertools.count(1)
-
-    @contextmanager
-    def _draw(self, height_in: float, alt: str) -> Iterator[tuple[Figure, list[str]]]:
-        """Yield a figure and the list that receives its SVG."""
-        svg: list[str] = []
-        with matplotlib.rc_context(STYLE):
-            figure = Figure(figsize=(WIDTH_IN, height_in), layout="constrained")
-            yield figure, svg
-            buffer = io.StringIO()
-            no_metadata: dict[str, Any] = {"Date": None, "Creator": None, "Format": None, "Type": None}
-            figure.savefig(buffer, format="svg", transparent=True, metadata=no_metadata)
-        svg.append(self._inline(buffer.getvalue(), alt))
-
-    def _inline(self, svg: str, alt: str) -> str:
-        """Cut prolog and metadata, name the picture, and prefix every identifier."""
-        svg = re.sub(r"<metadata>.*?</metadata>", "", svg[svg.index("<svg") :], flags=re.DOTALL)
-        prefix = f"f{next(self._numbers)}-"
-        svg = re.sub(r'\bid="', f'id="{prefix}', svg)
-        svg = re.sub(r'href="#', f'href="#{prefix}', svg)
-        svg = re.sub(r"url\(#", f"url(#{prefix}", svg)
-        label = alt.replace("&", "&amp;").replace("<", "&lt;").replace('"', "&quot;")
-        return svg.replace("<svg ", f'<svg role="img" aria-label="{label}" ', 1)
-
-    def activity(self, activity: Activity) -> str:
-        """Draw spikes and synops per inference, one bar pair per layer."""
-        names = [short_label(layer.name) for layer in activity.layers]
-        with self._draw(0.9 + 0.34 * len(names), "Spikes and synaptic operations per layer") as (figure, svg):
-            left, right = figure.subplots(1, 2, sharey=True)
-            for axes, key, label, colour in (
-                (left, "spikes", "spikes per inference", SPIKES),
-                (right, "synops", "synops per inference", SYNOPS),
-            ):
-                counts = [getattr(layer, key) / activity.num_samples for layer in activity.layers]
-                axes.barh(range(len(names)), counts, color=colour, height=0.62)
-                axes.set_xlabel(label)
-                axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-                axes.xaxis.set_major_locator(MaxNLocator(4))
-                axes.grid(axis="y", visible=False)
-            left.set_yticks(range(len(names)), names)
-            left.invert_yaxis()
-        return svg[0]
-
-    def energy_stack(self, energies: Sequence[EnergyReport]) -> str:
-        """Draw one stacked bar per profile: central figures by component, whiskers for the total's range."""
-        with self._draw(1.9 + 0.55 * len(energies), "Energy per inference by component") as (figure, svg):
-            axes = figure.subplots()
-            for row, report in enumerate(energies):
-                start = 0.0
-                for component, energy in report.component_j().items():
-                    axes.barh(row, energy.mid, left=start, color=COMPONENT_COLOURS[component], height=0.5)
-                    start += energy.mid
-                span = report.total_j
-                axes.errorbar(
-                    span.mid, row, xerr=[[span.mid - span.low], [span.high - span.mid]], color=INK, capsize=4, lw=1.2
-                )
-            axes.set_yticks(range(len(energies)), [_bar_label(report) for report in energies])
-            axes.set_ylim(len(energies) - 0.5, -0.5)
-            axes.set_xlabel("energy per inference; whiskers: range of the total")
-            axes.xaxis.set_major_formatter(EngFormatter("J"))
-            axes.xaxis.set_major_locator(MaxNLocator(6))
+def draw_activity(canvas: Canvas, activity: Activity, layers: Iterable[LayerActivity]) -> str:
+    """Draw spikes (with their rate) and synops per inference, one bar pair per layer; controllers are left out."""
+    drawn = [layer for layer in layers if layer.kind != "threshold_controller" and (layer.spikes or layer.synops)]
+    names = [short_label(layer.name) for layer in drawn]
+    with canvas.draw(0.8 + 0.25 * len(names), "Spikes and synaptic operations per layer") as (figure, svg):
+        left, right = figure.subplots(1, 2, sharey=True)
+        for axes, key, label, colour in (
+            (left, "spikes", "spikes per inference, rate", SPIKES),
+            (right, "synops", "synops per inference", SYNOPS),
+        ):
+            counts = [getattr(layer, key) / activity.num_samples for layer in drawn]
+            axes.barh(range(len(names)), counts, color=colour, height=0.62)
+            axes.set_xlabel(label)
+            axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+            axes.xaxis.set_major_locator(MaxNLocator(4))
             axes.grid(axis="y", visible=False)
-            present = [name for name in COMPONENT_COLOURS if any(name in report.component_j() for report in energies)]
-            handles = [matplotlib.patches.Patch(color=COMPONENT_COLOURS[name], label=name) for name in present]
-            figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False, fontsize=8.5)
-        return svg[0]
-
-    def comparison(self, energies: Sequence[EnergyReport], references: Sequence[ReferenceMeasurement]) -> str:
-        """Draw every total and every reference on one logarithmic axis, each with its badge."""
-        rows: list[tuple[str, str, Interval, bool]] = [
-            (_bar_label(report), report.badge, report.total_j, False) for report in energies
-        ]
-        rows += [_reference_row(entry) for entry in references]
-        with self._draw(0.9 + 0.5 * len(rows), "Energy per inference, chips and references") as (figure, svg):
-            axes = figure.subplots()
-            for row, (_, badge, span, open_end) in enumerate(rows):
-                colour = {"measured": "#2f855a", "modelled": SPIKES, "assumed": "#b7791f"}.get(badge, MUTED)
-                dashes = "--" if badge == "bound" else "-"
-                axes.plot([span.low, span.high], [row, row], color=colour, lw=5 if dashes == "-" else 2.5, ls=dashes)
-                marker, at = ("|", span.low) if badge == "bound" else ("o", span.mid)
-                axes.plot(at, row, marker, color=colour, ms=9, mec=INK)
-                if open_end:
-                    note: dict[str, Any] = {
-                        "xytext": (8, 0),
-                        "textcoords": "offset points",
-                        "va": "center",
-                        "fontsize": 8.5,
-                    }
-                    axes.annotate("at least; nothing bounds it above →", (span.low, row), color=MUTED, **note)
-            axes.set_xscale("log")
-            axes.set_yticks(range(len(rows)), [f"{short_label(name, 30)}\n{badge}" for name, badge, _, _ in rows])
-            axes.set_ylim(len(rows) - 0.5, -0.5)
-            axes.set_xlabel("energy per inference (logarithmic)")
-            axes.xaxis.set_major_formatter(EngFormatter("J"))
-            axes.grid(axis="y", visible=False)
-        return svg[0]
-
-    def thresholds(self, layers: Sequence[LayerThresholds]) -> str:
-        """Draw minimum, median and maximum threshold over time, one panel per layer."""
-        num_rows = -(-len(layers) // 2)
-        with self._draw(0.5 + 1.75 * num_rows, "Dynamic thresholds over time") as (figure, svg):
-            panels = figure.subplots(num_rows, 2, squeeze=False).flat
-            for axes, layer in itertools.zip_longest(panels, layers):
-                if layer is None:
-                    axes.set_visible(False)
-                    continue
-                unity = float(1 << layer.fraction_bits)
-                steps = range(len(layer.median))
-                low, mid, high = ([theta / unity for theta in row] for row in (layer.min, layer.median, layer.max))
-                axes.fill_between(steps, low, high, color=SPIKES, alpha=0.22, lw=0)
-                axes.plot(steps, mid, color=SPIKES, lw=1.6)
-                axes.set_title(short_label(layer.name), fontsize=10, loc="left")
-                axes.set_xlabel("time step")
-                axes.set_ylabel("θ")
-                axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
-        return svg[0]
+        for row, layer in enumerate(drawn):
+            chances = layer.num_neurons * activity.num_steps * activity.num_samples
+            rate = format_share(layer.spikes / chances) if chances else ""
+            left.annotate(f" {rate}", (layer.spikes / activity.num_samples, row), va="center", color=MUTED, fontsize=8)
+        left.margins(x=0.22)
+        left.set_yticks(range(len(names)), names)
+        left.set_ylim(len(names) - 0.5, -0.5)
+    return svg[0]
 
 
-def short_label(name: str, length: int = 24) -> str:
-    """Shorten a name from the middle, so that both ends stay readable; `?` for what the plots' font cannot draw."""
-    name = "".join(letter if letter.isprintable() and letter < FIRST_UNDRAWN else "?" for letter in name)
-    half = (length - 1) // 2
-    return name if len(name) <= length else f"{name[:half]}…{name[-half:]}"
+def draw_energy_stack(canvas: Canvas, energies: Sequence[EnergyReport]) -> str:
+    """Draw one stacked bar per profile: central figures by component, under it the range of the total."""
+    large = _large_components(energies)
+    rest = f"the rest, each below {REST_SHARE:.0%}"
+    colours = {name: COMPONENT_COLOURS[name] for name in COMPONENT_COLOURS if name in large} | {rest: REST_COLOUR}
+    present = dict.fromkeys(colours, False)
+    with canvas.draw(1.15 + 0.55 * len(energies), "Energy per inference by component") as (figure, svg):
+        axes = figure.subplots()
+        for row, report in enumerate(energies):
+            parts = dict.fromkeys(colours, 0.0)
+            for component, energy in report.component_j().items():
+                parts[component if component in large else rest] += energy.mid
+            start = 0.0
+            for name, energy_j in parts.items():
+                axes.barh(row, energy_j, left=start, color=colours[name], height=0.42)
+                start += energy_j
+                present[name] |= energy_j > 0.0
+            span = report.total_j
+            axes.plot([span.low, span.high], [row + 0.34] * 2, "|-", color=INK, lw=1.2, ms=7)
+        axes.set_yticks(range(len(energies)), [_bar_label(report) for report in energies])
+        axes.set_ylim(len(energies) - 0.4, -0.4)
+        axes.set_xlim(left=0.0)
+        axes.set_xlabel("energy per inference; thin line: range of the total")
+        axes.xaxis.set_major_formatter(EngFormatter("J"))
+        axes.xaxis.set_major_locator(MaxNLocator(5))
+        axes.grid(axis="y", visible=False)
+        handles = [matplotlib.patches.Patch(color=colours[name], label=name) for name in colours if present[name]]
+        figure.legend(handles=handles, loc="outside lower center", ncols=3, frameon=False, fontsize=8)
+    return svg[0]
+
+
+def _large_components(energies: Sequence[EnergyReport]) -> set[str]:
+    return {
+        component
+        for report in energies
+        for component, energy in report.component_j().items()
+        if energy.mid >= REST_SHARE * report.total_j.mid
+    }
+
+
+@dataclass(frozen=True)
+class _Bar:
+    label: str
+    badge: str
+    low: float
+    mid: float | None
+    high: float | None
+
+
+def draw_comparison(
+    canvas: Canvas, energies: Sequence[EnergyReport], references: Sequence[ReferenceMeasurement]
+) -> str:
+    """Draw every total and every reference on one logarithmic axis, each named with its badge."""
+    bars = [
+        _Bar(_bar_label(report), report.badge, report.total_j.low, report.total_j.mid, report.total_j.high)
+        for report in energies
+    ]
+    bars += [
+        _Bar(
+            f"{short_label(entry.device_name, 44)}, batch {entry.batch}",
+            entry.badge,
+            entry.energy_low_j,
+            entry.energy_mid_j,
+            entry.energy_high_j,
+        )
+        for entry in references
+    ]
+    with canvas.draw(0.65 + 0.42 * len(bars), "Energy per inference, chips and references") as (figure, svg):
+        axes = figure.subplots()
+        for row, bar in enumerate(bars):
+            _draw_bar(axes, row, bar)
+        axes.set_xscale("log")
+        axes.set_yticks([])
+        axes.set_ylim(len(bars) - 0.6, -0.75)
+        axes.set_xlabel("energy per inference (logarithmic)")
+        axes.xaxis.set_major_locator(LogLocator(numticks=6))
+        axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.xaxis.set_major_formatter(EngFormatter("J"))
+        axes.spines["left"].set_visible(False)
+    return svg[0]
+
+
+def _draw_bar(axes: Any, row: int, bar: _Bar) -> None:
+    """Draw a solid bar with its central figure, or a dashed one for a bound; an arrow where nothing bounds it above."""
+    colour = BADGE_COLOURS.get(bar.badge, MUTED)
+    text = f"{bar.label}: {bar.badge}" + ("" if bar.high is not None else ", at least →")
+    axes.text(0.0, row - 0.36, text, transform=axes.get_yaxis_transform(), va="center", fontsize=8.5, color=INK)
+    if bar.high is not None:
+        solid = bar.mid is not None
+        axes.plot([bar.low, bar.high], [row] * 2, color=colour, lw=5 if solid else 2, ls="-" if solid else "--")
+    if bar.mid is not None:
+        axes.plot(bar.mid, row, "o", color=colour, ms=7, mec=INK)
+    else:
+        axes.plot(bar.low, row, "|" if bar.high is not None else ">", color=colour, ms=8)
+
+
+def draw_thresholds(canvas: Canvas, layers: Sequence[LayerThresholds]) -> str:
+    """Draw minimum, median and maximum threshold over time, one panel per layer, all on one scale."""
+    num_columns = min(3, len(layers))
+    num_rows = -(-len(layers) // num_columns)
+    with canvas.draw(0.4 + 1.3 * num_rows, "Dynamic thresholds over time") as (figure, svg):
+        grid = figure.subplots(num_rows, num_columns, squeeze=False, sharey=True)
+        for axes, layer in itertools.zip_longest(grid.flat, layers):
+            if layer is None:
+                axes.set_visible(False)
+                continue
+            unity = float(1 << layer.fraction_bits)
+            low, mid, high = ([theta / unity for theta in row] for row in (layer.min, layer.median, layer.max))
+            steps = range(len(mid))
+            axes.axhline(1.0, color=MUTED, lw=0.8, ls=":")
+            axes.fill_between(steps, low, high, color=SPIKES, alpha=0.22, lw=0)
+            axes.plot(steps, mid, color=SPIKES, lw=1.6)
+            axes.set_title(short_label(layer.name))
+            axes.xaxis.set_major_locator(MaxNLocator(4, integer=True))
+        for axes in grid[:, 0]:
+            axes.set_ylabel("θ")
+        figure.supxlabel("time step", fontsize=9)
+    return svg[0]
+
+
+def draw_training(canvas: Canvas, training: TrainingHistory) -> str:
+    """Draw the loss and the validation accuracy over the epochs."""
+    scored = [epoch for epoch in training.history if epoch.val_hm is not None]
+    with canvas.draw(1.7, "Training loss and validation accuracy") as (figure, svg):
+        left, right = figure.subplots(1, 2)
+        left.plot([epoch.epoch for epoch in training.history], [epoch.loss for epoch in training.history], color=SYNOPS)
+        left.set_title("training loss")
+        right.plot([epoch.epoch for epoch in scored], [epoch.val_hm or 0.0 for epoch in scored], color=SPIKES)
+        right.set_title("HM on validation classes, %")
+        right.set_ylim(0.0, 100.0)
+        for axes in (left, right):
+            axes.set_xlabel("epoch")
+            axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        left.set_ylim(bottom=0.0)
+    return svg[0]
 
 
 def _bar_label(report: EnergyReport) -> str:
     return short_label(report.profile) + ("" if report.total_label == "total" else " (part)")
-
-
-def _reference_row(entry: ReferenceMeasurement) -> tuple[str, str, Interval, bool]:
-    """Return label, badge, span and whether nothing bounds the span above."""
-    high = entry.energy_high_j if entry.energy_high_j is not None else entry.energy_low_j
-    mid = entry.energy_mid_j if entry.energy_mid_j is not None else entry.energy_low_j
-    span = Interval(low=entry.energy_low_j, mid=mid, high=high)
-    return f"{entry.device_name}, batch {entry.batch}", entry.badge, span, entry.energy_high_j is None

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..activity import Activity
 from ..number_format import format_count, format_share, format_si
 from ..reference_file import ReferenceMeasurement
 from .contents import Report
+from .reference_text import reference_energy
+from .stage_files import AccuracyRow
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,9 +20,9 @@ class Card:
 
     title: str
     figure: str
-    span: str = ""
+    badge: str
     detail: str
-    badge: str = ""
+    span: str = ""
     tone: str = "plain"
 
 
@@ -74,23 +76,28 @@ def cards(report: Report) -> tuple[Card, ...]:
 
 def reference_card(entry: ReferenceMeasurement) -> Card:
     """Return one reference as a headline figure."""
+    metered = "" if entry.badge == "measured" else "; a bracket, no energy was measured"
     return Card(
-        title=f"{entry.workload} on {entry.device_name}",
+        title=f"Energy per inference on {entry.device_name}",
         figure=reference_energy(entry),
-        detail=f"per inference at batch {entry.batch}",
+        detail=f"{entry.workload}, batch {entry.batch}{metered}",
         badge=entry.badge,
     )
 
 
-def reference_energy(entry: ReferenceMeasurement) -> str:
-    """Return the energy of a reference: mean and range if measured, ends if bounded."""
-    low = format_si(entry.energy_low_j, "J")
-    if entry.energy_high_j is None:
-        return f"at least {low}"
-    high = format_si(entry.energy_high_j, "J")
-    return (
-        f"{low} to {high}" if entry.energy_mid_j is None else f"{format_si(entry.energy_mid_j, 'J')} ({low} to {high})"
-    )
+def origin(report: Report) -> str:
+    """Say which network was run, from which source tree and where."""
+    for stage in ("simulation", "export"):
+        manifest = report.manifests.get(stage)
+        if manifest is not None:
+            break
+    else:
+        return ""
+    config = report.manifests.get("export", {}).get("config")
+    network = config.get("factory") if isinstance(config, dict) else None
+    said = [f"Network {network}"] if isinstance(network, str) else []
+    said += [f"commit {manifest.get('commit', 'unknown')}", str(manifest.get("machine", "unknown machine"))]
+    return "; ".join(said) + "."
 
 
 def _parity_cards(report: Report) -> Iterator[Card]:
@@ -99,12 +106,12 @@ def _parity_cards(report: Report) -> Iterator[Card]:
         return
     holding = sum(rung.verdict == "holds" for rung in exact)
     compared = format_count(sum(rung.compared for rung in exact))
-    differences = format_count(sum(rung.differences for rung in exact))
+    differences = sum(rung.differences for rung in exact)
     yield Card(
-        title="Equality where it is claimed",
-        figure=f"{holding} of {len(exact)} hold",
-        detail=f"{differences} differences in {compared} neuron-steps",
-        badge="exact",
+        title="Spikes and membranes, where equality is claimed",
+        figure=f"{format_count(differences)} difference{'' if differences == 1 else 's'}",
+        detail=f"in {compared} neuron-steps; {holding} of {len(exact)} comparisons hold",
+        badge="exact" if holding == len(exact) else "broken" if differences else "vacuous",
         tone="good" if holding == len(exact) else "bad",
     )
 
@@ -114,11 +121,22 @@ def _accuracy_cards(report: Report) -> Iterator[Card]:
     scored = [row for row in accuracy.rows if row.HM is not None] if accuracy else []
     if not accuracy or not scored:
         return
-    # the first row is the network as trained; what ran on Lava is the end of the chain, baselines may follow it
-    after = [row for row in scored[1:] if re.search(r"lava|fixed_pt|integer", row.world, re.IGNORECASE)]
-    shown = [scored[0], *after[-1:]]
+    shown = [scored[0], *_on_chip(scored[1:])]
+    baselines = [
+        f"{row.world} {row.HM * accuracy.scale:.1f}\u00a0%" for row in accuracy.baselines if row.HM is not None
+    ]
     yield Card(
         title="Harmonic mean accuracy",
         figure=" → ".join(f"{(row.HM or 0.0) * accuracy.scale:.1f}" for row in shown) + "\u00a0%",
-        detail=" → ".join(row.world for row in shown),
+        detail="; ".join([" → ".join(row.world for row in shown), *baselines]),
+        badge="counted",
     )
+
+
+def _on_chip(rows: Sequence[AccuracyRow]) -> Sequence[AccuracyRow]:
+    """Return the row that is nearest to the chip, if any: integers on Lava before any other integers."""
+    for wanted in (r"fixed_pt", r"integer|lava"):
+        found = [row for row in rows if re.search(wanted, row.world, re.IGNORECASE)]
+        if found:
+            return found[-1:]
+    return ()

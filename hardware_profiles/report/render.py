@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +14,29 @@ from markupsafe import Markup
 
 from ..artifact import write_json
 from ..number_format import format_count, format_interval, format_share, format_si
+from .canvas import Canvas
 from .contents import Report
-from .figures import FigureSet
+from .figures import draw_activity, draw_comparison, draw_energy_stack, draw_thresholds, draw_training
 from .glossary import GLOSSARY
-from .headline import cards, input_rate, reference_energy, what_ran
+from .headline import cards, input_rate, origin, what_ran
+from .layer_order import layer_order
+from .real_time import in_real_time
+from .reference_text import bound_reasons, reference_energy, reference_notes
 
 FOLDER = Path(__file__).resolve().parent
+SECTIONS = (
+    "parity",
+    "accuracy",
+    "activity",
+    "thresholds",
+    "energy",
+    "reference",
+    "cores",
+    "carried",
+    "provenance",
+    "glossary",
+)
+"""The page's sections in their order; each is a template in `sections/`."""
 
 
 def write_report(folder: Path, report: Report) -> tuple[Path, ...]:
@@ -32,19 +50,19 @@ def write_report(folder: Path, report: Report) -> tuple[Path, ...]:
 
 def render_html(report: Report) -> str:
     """Return a page that needs no other file, no script and no network."""
-    environment = _environment(autoescape=True)
+    environment = _environment(report, autoescape=True)
     style = Markup((FOLDER / "report.css").read_text(encoding="utf-8"))
     template = environment.get_template("report.html.j2")
-    return template.render(**_view(report), style=style, figures=_figures(report), glossary=GLOSSARY)
+    return template.render(**_view(report), style=style, figures=_figures(report), glossary=GLOSSARY, sections=SECTIONS)
 
 
 def render_markdown(report: Report) -> str:
     """Return the same facts as tables in plain text."""
-    environment = _environment(autoescape=False, finalize=_escape_markdown)
+    environment = _environment(report, autoescape=False, finalize=_escape_markdown)
     return environment.get_template("report.md.j2").render(**_view(report))
 
 
-def _environment(**options: Any) -> jinja2.Environment:
+def _environment(report: Report, **options: Any) -> jinja2.Environment:
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(FOLDER),
         undefined=jinja2.StrictUndefined,
@@ -53,7 +71,14 @@ def _environment(**options: Any) -> jinja2.Environment:
         **options,
     )
     environment.filters.update(
-        si=format_si, interval=format_interval, count=format_count, share=format_share, pretty=_pretty, name=_breakable
+        si=format_si,
+        interval=format_interval,
+        count=format_count,
+        share=format_share,
+        pretty=_pretty,
+        name=_breakable,
+        sentence=_sentence,
+        in_order=layer_order(report),
     )
     return environment
 
@@ -65,27 +90,39 @@ def _view(report: Report) -> Mapping[str, Any]:
         "cards": cards(report),
         "what_ran": what_ran(report.activity) if report.activity else "No run was given.",
         "input_rate": input_rate(report.activity) if report.activity else "",
+        "origin": origin(report),
+        "stock_witness": any("stock Lava" in rung.name for rung in report.rungs),
+        "real_time": partial(in_real_time, report),
         "reference_energy": reference_energy,
+        "bound_reasons": bound_reasons(report.references),
+        "reference_notes": reference_notes(report.references),
     }
 
 
 def _figures(report: Report) -> dict[str, Markup]:
     """Return the plots whose data is there; their SVG is ours, names in it are drawn as outlines."""
-    figures = FigureSet()
-    drawn: dict[str, Markup] = {}
+    canvas, in_order = Canvas(), layer_order(report)
+    drawn: dict[str, str] = {}
+    if report.training is not None and len(report.training.history) > 1:
+        drawn["training"] = draw_training(canvas, report.training)
     if report.activity is not None:
-        drawn["activity"] = Markup(figures.activity(report.activity))
+        drawn["activity"] = draw_activity(canvas, report.activity, in_order(report.activity.layers))
         if report.energies:
-            drawn["stack"] = Markup(figures.energy_stack(report.energies))
-            drawn["comparison"] = Markup(figures.comparison(report.energies, report.references))
+            drawn["stack"] = draw_energy_stack(canvas, report.energies)
+            drawn["comparison"] = draw_comparison(canvas, report.energies, report.references)
     if report.thresholds:
-        drawn["thresholds"] = Markup(figures.thresholds(report.thresholds))
-    return drawn
+        drawn["thresholds"] = draw_thresholds(canvas, in_order(report.thresholds))
+    return {name: Markup(svg) for name, svg in drawn.items()}
 
 
 def _breakable(name: str) -> Markup:
     """Escape a name and let a browser break it after its dots, slashes and underscores."""
     return Markup("<wbr>").join(re.split(r"(?<=[._/])", name))
+
+
+def _sentence(text: str) -> str:
+    """Begin with a capital letter."""
+    return text[:1].upper() + text[1:]
 
 
 def _pretty(value: Any) -> str:

@@ -87,11 +87,17 @@ class AccuracyRow:
 
 @dataclass(frozen=True, kw_only=True)
 class Accuracy:
-    """All worlds, and what guessing would give."""
+    """All worlds, and what guessing or the context alone would give."""
 
     rows: tuple[AccuracyRow, ...]
     chance: AccuracyRow | None = None
+    context_only: AccuracyRow | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def baselines(self) -> tuple[AccuracyRow, ...]:
+        """What a network has to beat before its accuracy means anything."""
+        return tuple(row for row in (self.context_only, self.chance) if row)
 
     @property
     def scale(self) -> float:
@@ -121,6 +127,7 @@ class LayerQuantization:
     weight_error_max: float
     spike_rate_float: float
     spike_rate_integer: float
+    saturations: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,14 +140,41 @@ class HostSegment:
 
 
 @dataclass(frozen=True, kw_only=True)
+class NetworkInput:
+    """An input of the chip part; `kind` is `spike` or `graded`."""
+
+    name: str
+    size: int
+    kind: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ExportSummary:
-    """What the export stage says about its result."""
+    """What the export stage says about its result; `dt_s` is the time of the world that one step stands for."""
 
     modules: tuple[ExportedModule, ...] = ()
+    inputs: tuple[NetworkInput, ...] = ()
     quantization: tuple[LayerQuantization, ...] = ()
     latency_steps: int = 0
+    dt_s: float | None = None
     chip_parameters: int = 0
     host_segments: tuple[HostSegment, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Epoch:
+    """One epoch of training; `val_hm` is the harmonic mean on the validation classes, in percent."""
+
+    epoch: int
+    loss: float
+    val_hm: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingHistory:
+    """How training went."""
+
+    history: tuple[Epoch, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -184,9 +218,15 @@ def read_parity(path: Path) -> tuple[ParityRung, ...]:
 def read_accuracy(path: Path) -> Accuracy:
     """Read scores (`axonport-accuracy-1`)."""
     values = _read(path, "axonport-accuracy-1")
-    if isinstance(values.get("chance"), dict):
-        values["chance"] = {**values["chance"], "world": "chance"} if values["chance"] else None
+    for key, world in (("chance", "chance"), ("context_only", "context only, no spikes")):
+        if isinstance(values.get(key), dict):
+            values[key] = {**values[key], "world": world} if values[key] else None
     return _build(Accuracy, values, path)
+
+
+def read_training(path: Path) -> TrainingHistory:
+    """Read the history of training (`axonport-training-1`)."""
+    return _build(TrainingHistory, _read(path, "axonport-training-1"), path)
 
 
 def read_export(path: Path) -> ExportSummary:

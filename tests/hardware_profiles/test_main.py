@@ -114,7 +114,7 @@ def test_report_writes_three_files_and_reuses_them(tmp_path: Path, capsys: pytes
     write_json(tmp_path / "simulation" / "parity.json", parity(rung("specification = Lava", "exact", 7)))
     assert main(report_arguments(folders, out)) == 0
     assert "up to date" not in capsys.readouterr().err
-    assert "1 of 2 hold" in (out / "report.md").read_text()
+    assert "1 of 2 comparisons hold" in (out / "report.md").read_text()
 
 
 def test_report_says_what_is_absent(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from hardware_profiles.errors import ArtifactError
 from hardware_profiles.profile import load_profile
 from hardware_profiles.report.contents import Report, gather, input_files
 from hardware_profiles.report.glossary import GLOSSARY
+from hardware_profiles.report.headline import cards
 from hardware_profiles.report.render import render_html, render_markdown, write_report
 
 from ..toy import toy_profile
@@ -78,19 +79,23 @@ def test_identifiers_are_unique_and_anchors_lead_somewhere(page: Page) -> None:
 def test_every_section_is_there(page: Page) -> None:
     for section in ("parity", "accuracy", "activity", "thresholds", "energy", "reference", "cores", "carried"):
         assert section in page.ids
-    assert page.tags.count("svg") == 4
+    assert page.tags.count("svg") == 5
     assert "Absent" not in page.text
 
 
 def test_the_page_tells_what_matters(page: Page) -> None:
     for fact in (
         "not deployable on loihi1: dynamic_threshold, graded_spikes; coefficients borrowed for comparison",
-        "2 of 2 hold",
-        "0 differences in 400 neuron-steps",
+        "0 differences",
+        "in 400 neuron-steps; 2 of 2 comparisons hold",
         "68.6 → 68.2\u00a0%",
+        "float (snnTorch) → Lava fixed_pt; context only, no spikes 15.0\u00a0%",
+        "4\u202f321",
+        "events (16 spike trains)",
+        "one time step stands for 250 ms",
         "Toy GPU",
         "at least 707 µJ",
-        "lower bound: packing and index overhead are not modelled yet",
+        "Lower bound: packing and index overhead are not modelled yet",
         "static power",
         "x86 cores on the chip",
         "input and output",
@@ -100,6 +105,16 @@ def test_the_page_tells_what_matters(page: Page) -> None:
         "head (5.00 kFLOP per inference)",
     ):
         assert fact in page.text, fact
+
+
+def test_layers_are_shown_stream_by_stream(tmp_path: Path) -> None:
+    folders = write_stages(tmp_path)
+    entry = rung("integers", "quantised")
+    entry["layers"] = [{**entry["layers"][0], "name": name} for name in ("out", "hidden")]
+    write_json(tmp_path / "export" / "parity.json", parity(entry))
+    html = render_html(both_chips(folders))
+    table = html[html.index("Parity, layer by layer: integers") :]
+    assert table.index('<td class="name">hidden') < table.index('<td class="name">out')
 
 
 def test_markdown_tells_the_same(report: Report) -> None:
@@ -150,10 +165,19 @@ def test_a_broken_claim_cannot_be_missed(tmp_path: Path) -> None:
     folders = write_stages(tmp_path)
     write_json(tmp_path / "simulation" / "parity.json", parity(rung("specification = Lava", "exact", 7)))
     html = render_html(both_chips(folders))
-    assert 'class="card bad"><div class="title">Equality where it is claimed' in html
-    assert "1 of 2 hold" in html
+    assert 'class="card bad"><div class="title">Spikes and membranes, where equality is claimed' in html
+    assert "1 of 2 comparisons hold" in html
     assert '<span class="badge broken"' in html
     assert '<td class="number alarm">7</td>' in html
+
+
+def test_silence_is_no_proof(tmp_path: Path) -> None:
+    folders = write_stages(tmp_path)
+    write_json(tmp_path / "simulation" / "parity.json", parity(rung("specification = Lava", "exact", spikes=0)))
+    report = both_chips(folders)
+    card = cards(report)[0]
+    assert (card.figure, card.badge, card.tone) == ("0 differences", "vacuous", "bad")
+    assert "1 of 2 comparisons hold" in card.detail
 
 
 def test_a_network_without_anything_else_says_what_is_absent(tmp_path: Path) -> None:
@@ -203,12 +227,14 @@ def test_every_file_that_is_read_makes_the_report_stale(tmp_path: Path) -> None:
         "parity.json",
         "thresholds.json",
         "accuracy.json",
+        "metrics.json",
         "export_report.json",
         "reference.json",
         "manifest.json",
     }
-    assert len(files) == 12
+    assert len(files) == 13
 
 
-def test_badges_are_explained() -> None:
+def test_badges_are_explained(report: Report) -> None:
+    assert {card.badge for card in cards(report)} <= set(GLOSSARY)
     assert {"measured", "modelled", "bound", "assumed", "unpriced", "exact", "bounded", "quantised"} <= set(GLOSSARY)
