@@ -12,9 +12,9 @@ import hashlib
 import json
 import os
 import platform
+import secrets
 import shutil
 import subprocess
-import tempfile
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -124,18 +124,21 @@ def atomic_folder(out: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     out = out.resolve()  # `.` has no name, and a link stays a link
     if out.exists() and (not out.is_dir() or any(out.iterdir())) and not _read_manifest(out):
         raise ArtifactError(f"--out {out}: exists and holds no {MANIFEST} of Axonport; name a new or an empty folder")
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        work = Path(tempfile.mkdtemp(prefix=f".{out.name}.", dir=out.parent))
-    except OSError as error:
-        raise ArtifactError(f"--out {out}: cannot be created ({error.strerror}); name another folder") from error
-    try:
+    work = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    try:  # from before it exists: Ctrl-C may come right after
+        _make_folder(work, out)
         yield work
         write_json(work / MANIFEST, manifest)
-        work.chmod(0o755)
         _put_in_place(work, out)
     finally:
         shutil.rmtree(work, ignore_errors=True)
+
+
+def _make_folder(work: Path, out: Path) -> None:
+    try:
+        work.mkdir(parents=True)
+    except OSError as error:
+        raise ArtifactError(f"--out {out}: cannot be created ({error.strerror}); name another folder") from error
 
 
 def _put_in_place(work: Path, out: Path) -> None:

@@ -111,11 +111,12 @@ def _fit(args: argparse.Namespace) -> int:
     if is_current(args.out, manifest):
         print(f"{args.out}: up to date")
         return 0
-    resume = f".{args.out.name}.resume-"
+    out = args.out.resolve()  # `.` has no name
+    resume = f".{out.name}.resume-"
     with atomic_folder(args.out, manifest) as folder:
-        run_fit(args.data, model, config, folder, args.out.parent / f"{resume}{manifest['key'][:12]}")
+        run_fit(args.data, model, config, folder, out.parent / f"{resume}{manifest['key'][:12]}")
         test = read_json(folder / METRICS)["test"]
-    for work in args.out.parent.glob(f"{escape(resume)}*"):  # of this run, and of runs given up
+    for work in out.parent.glob(f"{escape(resume)}*"):  # of this run, and of runs given up
         shutil.rmtree(work, ignore_errors=True)
     print(f"{args.out}: test S {test['S']:.1f} U {test['U']:.1f} HM {test['HM']:.1f} ZSL {test['ZSL']:.1f} %")
     return 0

@@ -139,7 +139,7 @@ def run_score(training: Path, dataset_path: Path, outputs: Sequence[Path], out: 
     class_embedding = embed_classes(model, classes)
     rows = []
     for path in outputs:
-        world, embedding = _read_outputs(path, len(label))
+        world, embedding = _read_outputs(path, (len(label), class_embedding.shape[1]))
         split = Split(
             embedding=embedding,
             label=label,
@@ -164,16 +164,18 @@ def run_score(training: Path, dataset_path: Path, outputs: Sequence[Path], out: 
     return result
 
 
-def _read_outputs(path: Path, num_clips: int) -> tuple[str, Any]:
+def _read_outputs(path: Path, shape: tuple[int, int]) -> tuple[str, Any]:
     with open_checked(path) as file:
         world = str(file.attrs.get("world", path.stem))
         if "embedding" not in file or not isinstance(file["embedding"], h5py.Dataset):
             raise TrainingError(f"outputs {path}: no array 'embedding'; run export or lava_runtime on this network")
-        embedding = np.asarray(file["embedding"][()], dtype=np.float32)
-    if embedding.ndim != 2 or len(embedding) != num_clips or not np.isfinite(embedding).all():
-        raise TrainingError(
-            f"outputs {path}: embedding has shape {embedding.shape}, allowed are {num_clips} finite "
-            "rows; "
-            "run it on the groups test_seen, test_unseen"
-        )
+        stored = file["embedding"]
+        if stored.shape != shape or stored.dtype.kind not in "iuf":
+            raise TrainingError(
+                f"outputs {path}: embedding is {stored.dtype} {stored.shape}, allowed are numbers {shape}; run this "
+                "network on all clips of the groups test_seen, test_unseen"
+            )
+        embedding = np.asarray(stored[()], dtype=np.float32)
+    if not np.isfinite(embedding).all():
+        raise TrainingError(f"outputs {path}: embedding holds NaN or infinite values; look for them in the weights")
     return world, embedding

@@ -151,6 +151,11 @@ class _ProgressBar(TQDMProgressBar):
         with contextlib.redirect_stdout(sys.stderr):
             return super().init_train_tqdm()
 
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
+        """Close the bar; left open, it would be drawn again below the command's last line."""
+        with contextlib.suppress(TypeError):  # no bar was opened yet
+            self.train_progress_bar.close()
+
 
 def fit(
     model: MDST,

@@ -80,7 +80,7 @@ def test_loss_falls_and_classes_are_told_apart(data: Data, trained: Trained) -> 
 
 def test_the_best_epoch_is_kept(data: Data, trained: Trained) -> None:
     row = best(trained.history)
-    assert score(make_split(trained.model, data.classes, "val", *data.validation), row["offset"]).HM == row["val_hm"]
+    assert row["val_hm"] == score(make_split(trained.model, data.classes, "val", *data.validation), row["offset"]).HM
     assert row["val_hm"] > min(entry["val_hm"] for entry in trained.history)
     assert not trained.model.training
 
