@@ -37,8 +37,8 @@ class LayerParity:
         name: neuron node.
         compared: neuron-steps compared.
         mismatches: neuron-steps whose spikes differ.
-        membrane_mismatches: neuron-steps whose membranes or thresholds differ; None where the number formats
-            differ, so that only spikes can be compared.
+        membrane_mismatches: neuron-steps whose membranes differ and steps whose thresholds differ; None where
+            neither was compared: the number formats differ, or nothing was recorded.
         unexplained: deviations beyond the rounding bound; None unless the rung is `bounded`.
         spikes: spikes in the left world; silence would make equality worthless.
         silent_neurons: neurons that never spike in the left world.
@@ -188,10 +188,10 @@ def _layer_parity(name: str, left: LayerTrace, right: LayerTrace, membranes: boo
     )
 
 
-def _state_mismatches(left: LayerTrace, right: LayerTrace) -> int:
-    count = 0
+def _state_mismatches(left: LayerTrace, right: LayerTrace) -> int | None:
+    counts = []
     for a, b in ((left.v, right.v), (left.theta, right.theta)):
         assert (a is None) == (b is None), "both worlds record the same states"
         if a is not None and b is not None:
-            count += int((a != b).sum())
-    return count
+            counts.append(int((a != b).sum()))
+    return sum(counts) if counts else None
