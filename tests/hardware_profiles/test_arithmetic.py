@@ -288,7 +288,7 @@ def test_a_threshold_that_leaves_its_word(theta_0: int, amplitude: int, spans: s
 
 
 @properties
-@given(st.integers(1, 2000), st.integers(-2000, 2000))
+@given(st.integers(1, 131071), st.integers(-65000, 65000))
 def test_theta_is_rounded_half_up_and_stays_in_its_range(theta_0: int, amplitude: int) -> None:
     tested = controller(
         population=1, num_groups=1, weight_context=(CONTROLLER_UNITY,), theta_0=theta_0, amplitude=amplitude
