@@ -64,7 +64,9 @@ def export_network(
     # from here on, only what was read back counts
     float_graph, integer_graph = read_nir(folder / package.NIR_FILE), load_graph(folder / package.INTEGER_FILE)
     before, known = _write_segments(deployment, "before", arrays, folder)
-    inputs = chip_inputs(float_graph, known)
+    # the chip receives what the deployed host sends, in every world; the snnTorch world keeps torch's own read-out
+    sent = run_host_segments(folder, before, "before", arrays)
+    inputs = chip_inputs(float_graph, sent)
     worlds = _Worlds(
         run_torch(deployment.chip, traced, inputs),
         run_float(float_graph, inputs).trace,
@@ -79,7 +81,9 @@ def export_network(
     write_parity(folder / package.PARITY_FILE, rungs)
     write_json(folder / package.REPORT_FILE, _report(deployment, float_graph, integer_graph, hosts, worlds, fmt))
     if after:
-        _save_outputs(folder, hosts, known, integer_graph, worlds.integer, num_steps)
+        _save_outputs(
+            folder, after, known, sent | output_rates(output_counts(integer_graph, worlds.integer), num_steps)
+        )
     return rungs
 
 
@@ -105,13 +109,12 @@ def _climb(worlds: _Worlds) -> tuple[Rung, ...]:
 
 
 def _save_outputs(
-    folder: Path, hosts: tuple[HostFile, ...], known: dict[str, Array], graph: Graph, trace: Trace, num_steps: int
+    folder: Path, after: tuple[HostFile, ...], known: Mapping[str, Array], known_integer: Mapping[str, Array]
 ) -> None:
     """Save what the read-out says in the float and in the integer world, for scoring."""
-    names = [name for host in hosts if host.when == "after" for name in host.outputs]
+    names = [name for host in after for name in host.outputs]
     package.save_outputs(folder / "outputs_float.h5", WORLD_TORCH, {name: known[name] for name in names})
-    rates = output_rates(output_counts(graph, trace), num_steps)
-    integer = run_host_segments(folder, hosts, "after", known | rates)
+    integer = run_host_segments(folder, after, "after", known_integer)
     package.save_outputs(folder / "outputs_integer.h5", WORLD_INTEGER, {name: integer[name] for name in names})
 
 

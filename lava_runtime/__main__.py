@@ -14,6 +14,7 @@ from export.parity import Rung, print_rungs, read_parity
 from hardware_profiles.artifact import atomic_folder, is_current, provenance
 from hardware_profiles.command import run_command
 from hardware_profiles.config import as_mapping, read_section
+from hardware_profiles.errors import ConfigError
 
 from .config import SimulationConfig
 from .simulation import Simulation
@@ -65,6 +66,8 @@ def configure(args: argparse.Namespace) -> SimulationConfig:
 
 def handle(args: argparse.Namespace) -> int:
     """Run the command."""
+    if args.samples is not None and args.samples < 1:
+        raise ConfigError(f"--samples {args.samples}: allowed is at least 1; leave it out to run all")
     config = configure(args)
     settings = {**as_mapping(config), "groups": args.group, "samples": args.samples}
     manifest = provenance("simulation", settings, {"export": args.export, "input": args.input})
