@@ -119,9 +119,9 @@ def test_quantisation_states_rates_and_always_holds() -> None:
 
 
 def two_neurons() -> tuple[Graph, dict[str, np.ndarray]]:
-    """On an input of ones, neuron 0 decides at U = θ up to rounding, neuron 1 far above θ."""
+    """On an input of ones, neuron 0 decides at U = θ up to rounding, neuron 1 a ten-thousandth above θ."""
     weight = np.random.default_rng(0).random((2, 40)).astype(np.float32)
-    threshold = weight.astype(np.float64).sum(axis=1) * [1, 0.5]
+    threshold = weight.astype(np.float64).sum(axis=1) * [1, 0.9999]
     nodes = {
         "x": Input(size=40),
         "w": Linear(weight=weight),
