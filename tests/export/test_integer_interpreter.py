@@ -24,7 +24,7 @@ from export.trace import Array, Trace
 from hardware_profiles.arithmetic import ThresholdController
 from hardware_profiles.profile import integer_format
 
-from ..lava_runtime.random_graphs import Case, cases, integer_graph, random_inputs
+from ..lava_runtime.random_graphs import Case, cases, integer_graph, loud_graph, random_inputs
 
 LARGEST = 2**23 - 1
 Row = list[int]
@@ -125,27 +125,13 @@ def assert_equals_plain_integers(graph: Graph, inputs: dict[str, Array], trace: 
     assert {name: layer.saturations for name, layer in trace.items()} == {name: saturations[name] for name in trace}
 
 
-def loud(graph: Graph) -> Graph:
-    """The same graph with the largest sums that fit, and membranes that keep them: many are clipped."""
-    changed: dict[str, Any] = {}
-    for name, node in graph.nodes.items():
-        if isinstance(node, IntegerLinear):
-            largest = int(np.abs(node.weight_int8).sum(axis=1).max())
-            changed[name] = replace(node, weight_exp=(131071 // max(largest, 1)).bit_length() - 1)
-        elif isinstance(node, IntegerLIF):
-            changed[name] = replace(node, dv=node.dv // 64, vth=131071 - node.vth // 64)
-        elif isinstance(node, IntegerDynamicThresholdLIF):
-            changed[name] = replace(node, dv=node.dv // 64)
-    return graph.with_nodes(changed)
-
-
 def test_equals_plain_integers_on_random_graphs() -> None:
     seen: Counter[str] = Counter()
 
     @settings(max_examples=400, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     @given(cases)
     def check(case: Case) -> None:
-        graph = loud(integer_graph(case)) if case.seed % 2 else integer_graph(case)
+        graph = loud_graph(case) if case.seed % 2 else integer_graph(case)
         inputs = random_inputs(graph, case)
         trace = run_integer(graph, inputs)
         assert_equals_plain_integers(graph, inputs, trace)

@@ -1,6 +1,6 @@
 """Random feed-forward graphs with all node types, in both dialects, and inputs for them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from hypothesis import strategies as st
@@ -140,6 +140,21 @@ def _dyadic_neuron(rng, kind, size, controller):
 
 def integer_graph(case):
     return _Outline(case, _integer_synapse, _integer_neuron, "integer").graph
+
+
+def loud_graph(case):
+    """The same graph with the largest sums that fit, and membranes that keep them: many are clipped."""
+    graph = integer_graph(case)
+    changed = {}
+    for name, node in graph.nodes.items():
+        if isinstance(node, IntegerLinear):
+            largest = int(np.abs(node.weight_int8).sum(axis=1).max())
+            changed[name] = replace(node, weight_exp=(FMT.sum_max // max(largest, 1)).bit_length() - 1)
+        elif isinstance(node, IntegerLIF):
+            changed[name] = replace(node, dv=node.dv // 64, vth=FMT.threshold_max - node.vth // 64)
+        elif isinstance(node, IntegerDynamicThresholdLIF):
+            changed[name] = replace(node, dv=node.dv // 64)
+    return graph.with_nodes(changed)
 
 
 def dyadic_graph(case):
