@@ -13,7 +13,8 @@ class ExportConfig:
 
     Attributes:
         profile: hardware profile whose integer widths are used.
-        num_samples: samples on which parity is checked and spike rates are measured.
+        num_samples: samples on which parity is checked and spike rates are measured; `training score` needs
+            all test clips among them.
     """
 
     profile: str = "loihi2"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 import h5py
 import lightning.pytorch as pl
 import numpy as np
+import torch
 
 from export.checkpoint import load_checkpoint, save_checkpoint
 from export.hdf5_guard import open_checked
@@ -64,6 +66,8 @@ def run_fit(dataset_path: Path, model_config: ModelConfig, config: TrainingConfi
         folder: an existing folder.
         work: where resumable checkpoints lie; of no use once `folder` is safe, and then the caller's to remove.
     """
+    # the layers are small: threads that wait for each other cost more than they bring, on a busy machine 20 times
+    torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
     dataset = open_dataset(dataset_path)
     classes = class_roles(dataset)
     sizes = input_sizes(dataset, classes)
