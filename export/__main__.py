@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hardware_profiles.artifact import atomic_folder, is_current, provenance
 from hardware_profiles.command import run_command
 from hardware_profiles.config import as_mapping, read_section
-from hardware_profiles.profile import integer_format
 
-from .arrays import load_arrays
 from .config import ExportConfig
-from .deployment import load_deployment, needed_arrays
-from .export_network import export_network
-from .package import PARITY_FILE
-from .parity import Rung, print_rungs, read_parity
+from .rungs import PARITY_FILE, Rung, print_rungs, read_parity
 
 EPILOG = """\
 The network is a module whose forward computes ONE time step: forward(x) with init_hidden=True neurons, or
@@ -61,13 +57,24 @@ def handle(args: argparse.Namespace) -> int:
     if is_current(args.out, manifest):
         print(f"{args.out}: up to date")
         return _exit_code(read_parity(args.out / PARITY_FILE), args.max_mismatch)
-    deployment = load_deployment(args.factory, args.checkpoint)
-    arrays = load_arrays(args.input, args.group, needed_arrays(deployment), config.num_samples)
-    with atomic_folder(args.out, manifest) as folder:
-        rungs = export_network(deployment, args.factory, arrays, integer_format(config.profile), folder)
+    rungs = _export(args, config, manifest)
     print_rungs(rungs)
     print(f"exported to {args.out}")
     return _exit_code(rungs, args.max_mismatch)
+
+
+def _export(args: argparse.Namespace, config: ExportConfig, manifest: Mapping[str, Any]) -> tuple[Rung, ...]:
+    # torch takes seconds to import; help, refusals and what is up to date do without
+    from hardware_profiles.profile import integer_format
+
+    from .arrays import load_arrays
+    from .deployment import load_deployment, needed_arrays
+    from .export_network import export_network
+
+    deployment = load_deployment(args.factory, args.checkpoint)
+    arrays = load_arrays(args.input, args.group, needed_arrays(deployment), config.num_samples)
+    with atomic_folder(args.out, manifest) as folder:
+        return export_network(deployment, args.factory, arrays, integer_format(config.profile), folder)
 
 
 def _exit_code(rungs: Sequence[Rung], max_mismatch: int) -> int:

@@ -22,11 +22,12 @@ from .host_segment import HostFile, chip_inputs, output_counts, output_rates, ru
 from .integer_interpreter import run_integer
 from .nir_file import read_nir
 from .nodes import LIF, NEURONS, DynamicThresholdLIF, Input, IntegerLinear, Linear
-from .parity import Rung, compare_exact, compare_quantised, write_parity
+from .parity import compare_exact, compare_quantised
 from .passes.quantize import choose_scale
 from .passes.round_decays import round_decays
 from .pipeline import lower
 from .reader import trace_network
+from .rungs import PARITY_FILE, Rung, write_parity
 from .torch_reference import run_torch
 from .trace import Array, LayerTrace, Trace
 
@@ -78,7 +79,7 @@ def export_network(
     hosts = before + after
     package.save_deployment(folder, factory, hosts)
     rungs = _climb(worlds)
-    write_parity(folder / package.PARITY_FILE, rungs)
+    write_parity(folder / PARITY_FILE, rungs)
     write_json(folder / package.REPORT_FILE, _report(deployment, float_graph, integer_graph, hosts, worlds, fmt))
     if after:
         _save_outputs(

@@ -24,7 +24,6 @@ FORMAT = "axonport-deployment-1"
 NIR_FILE = "model.nir"
 INTEGER_FILE = "integer_model.h5"
 DEPLOYMENT_FILE = "deployment.json"
-PARITY_FILE = "parity.json"
 REPORT_FILE = "export_report.json"
 
 

@@ -22,7 +22,6 @@ from .profile import load_profile, profile_names, read_profile
 from .reference import Bench, bound_reference, measure_reference
 from .reference_file import ReferenceMeasurement, write_reference
 from .report.contents import STAGES, gather, input_files
-from .report.render import write_report
 from .report_config import ReportConfig
 
 DEFAULT_PROFILES = ReportConfig().profiles
@@ -132,6 +131,8 @@ def _report(args: argparse.Namespace) -> None:
     if args.out.is_dir() and is_current(args.out, manifest):
         print(f"{args.out}: report is up to date", file=sys.stderr)
         return
+    from .report.render import write_report  # matplotlib takes seconds to import
+
     with atomic_folder(args.out, manifest) as work:
         write_report(work, report)
     for line in report.absent:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from .errors import ArtifactError
+from .interrupts import raise_if_interrupted
 
 VERSION = "0.1.0"
 MANIFEST = "manifest.json"
@@ -128,6 +129,7 @@ def atomic_folder(out: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
     try:  # from before it exists: Ctrl-C may come right after
         _make_folder(work, out)
         yield work
+        raise_if_interrupted()
         write_json(work / MANIFEST, manifest)
         _put_in_place(work, out)
     finally:

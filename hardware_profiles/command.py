@@ -1,4 +1,4 @@
-"""The frame that all four commands share: one-line errors, exit codes, thread counts."""
+"""The frame that all four commands share: one-line errors and exit codes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 
 from .errors import AxonportError
+from .interrupts import no_interrupt_lost
 
 EXIT_USER_ERROR = 2
 EXIT_INTERRUPTED = 130
@@ -29,7 +30,8 @@ def run_command(
     if os.environ.get("AXONPORT_DEBUG"):
         return handle(args) or 0
     try:
-        code = handle(args) or 0
+        with no_interrupt_lost():
+            code = handle(args) or 0
         sys.stdout.flush()  # here, so that a reader who has left is noticed below and not at exit
         return code
     except AxonportError as error:

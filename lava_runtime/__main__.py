@@ -5,19 +5,17 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
-from export.arrays import load_arrays
-from export.package import PARITY_FILE, load_export
-from export.parity import Rung, print_rungs, read_parity
+from export.rungs import PARITY_FILE, Rung, print_rungs, read_parity
 from hardware_profiles.artifact import atomic_folder, is_current, provenance
 from hardware_profiles.command import run_command
 from hardware_profiles.config import as_mapping, read_section
 from hardware_profiles.errors import ConfigError
 
 from .config import SimulationConfig
-from .simulation import Simulation
 
 EPILOG = """\
 examples:
@@ -74,13 +72,23 @@ def handle(args: argparse.Namespace) -> int:
     if is_current(args.out, manifest):
         print(f"{args.out}: up to date")
         return _exit_code(read_parity(args.out / PARITY_FILE))
-    exported = load_export(args.export)
-    arrays = load_arrays(args.input, args.group, exported.host_inputs(), args.samples)
-    with atomic_folder(args.out, manifest) as folder:
-        rungs = Simulation(exported, arrays, config, folder, progress=sys.stderr.isatty()).run()
+    rungs = _simulate(args, config, manifest)
     print_rungs(rungs)
     print(f"simulated into {args.out}")
     return _exit_code(rungs)
+
+
+def _simulate(args: argparse.Namespace, config: SimulationConfig, manifest: Mapping[str, Any]) -> tuple[Rung, ...]:
+    # torch and ONNX Runtime take seconds to import; help, refusals and what is up to date do without
+    from export.arrays import load_arrays
+    from export.package import load_export
+
+    from .simulation import Simulation
+
+    exported = load_export(args.export)
+    arrays = load_arrays(args.input, args.group, exported.host_inputs(), args.samples)
+    with atomic_folder(args.out, manifest) as folder:
+        return Simulation(exported, arrays, config, folder, progress=sys.stderr.isatty()).run()
 
 
 def _exit_code(rungs: Sequence[Rung]) -> int:

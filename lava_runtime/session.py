@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
+from hardware_profiles.interrupts import raise_if_interrupted
+
 from .backend.runtime import GuardedRuntime
 from .errors import LavaRuntimeError
 from .preconditions import TIMEOUT_S
@@ -78,6 +80,7 @@ class Session:
         began = moved = time.monotonic()
         seen: tuple[int, int] | None = None
         while True:
+            raise_if_interrupted()
             actors = runtime.infrastructure.actors
             faults = [(actor.name, fault) for actor in actors if (fault := actor.fault())]
             is_reached = reached()

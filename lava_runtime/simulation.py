@@ -15,9 +15,10 @@ from export.graph import Graph
 from export.host_segment import chip_inputs, output_rates, run_host_segments
 from export.integer_interpreter import run_integer
 from export.nodes import LIF, IntegerDynamicThresholdLIF, IntegerLIF
-from export.package import PARITY_FILE, Exported, save_outputs
-from export.parity import Rung, compare_bounded, compare_exact, write_parity
+from export.package import Exported, save_outputs
+from export.parity import compare_bounded, compare_exact
 from export.passes.freeze_thresholds import freeze_thresholds
+from export.rungs import PARITY_FILE, Rung, write_parity
 from export.trace import Array, Trace
 from hardware_profiles.activity import FORMAT, Activity, LayerActivity, write_activity
 from hardware_profiles.artifact import write_json

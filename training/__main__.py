@@ -17,11 +17,10 @@ from hardware_profiles.config import as_mapping, read_section
 from hardware_profiles.errors import ConfigError
 
 from .config import ModelConfig, TrainingConfig
-from .data.picture import draw_picture
-from .data.prepare import PreparationConfig, prepare_dataset
-from .data.render import BenchmarkConfig, render_benchmark
 
 PROGRAM = "python -m training"
+# Subcommands import what they need when they run: PyAV, matplotlib and Lightning take seconds, and help, refusals
+# and what is up to date do without.
 
 
 class Subcommand(NamedTuple):
@@ -56,12 +55,16 @@ def _add_picture(parser: argparse.ArgumentParser) -> None:
 
 
 def _render(args: argparse.Namespace) -> int:
+    from .data.render import BenchmarkConfig, render_benchmark
+
     manifest = render_benchmark(read_section(args.config, "benchmark", BenchmarkConfig), args.out)
     print(f"{args.out}: up to date" if manifest is None else f"{args.out}: {manifest['num_clips']} clips")
     return 0
 
 
 def _prepare(args: argparse.Namespace) -> int:
+    from .data.prepare import PreparationConfig, prepare_dataset
+
     manifest = prepare_dataset(read_section(args.config, "preparation", PreparationConfig), args.videos, args.out)
     if manifest is None:
         print(f"{args.out}: up to date")
@@ -80,6 +83,9 @@ def _prepare(args: argparse.Namespace) -> int:
 def _picture(args: argparse.Namespace) -> int:
     if args.out.suffix != ".png":
         raise ConfigError(f"--out {args.out}: allowed is a name that ends in .png")
+    from .data.picture import draw_picture
+    from .data.prepare import PreparationConfig
+
     config = read_section(args.config, "preparation", PreparationConfig) if args.config else PreparationConfig()
     if args.duration is not None:
         config = dataclasses.replace(config, duration_s=args.duration)
@@ -103,14 +109,14 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
 
 
 def _fit(args: argparse.Namespace) -> int:
-    from .fit import METRICS, run_fit  # Lightning takes seconds to import; the other subcommands do without
-
     model = read_section(args.config, "model", ModelConfig)
     config = read_section(args.config, "training", TrainingConfig)
     manifest = provenance("fit", {"model": as_mapping(model), "training": as_mapping(config)}, {"data": args.data})
     if is_current(args.out, manifest):
         print(f"{args.out}: up to date")
         return 0
+    from .fit import METRICS, run_fit
+
     out = args.out.resolve()  # `.` has no name
     resume = f".{out.name}.resume-"
     with atomic_folder(args.out, manifest) as folder:
@@ -123,13 +129,13 @@ def _fit(args: argparse.Namespace) -> int:
 
 
 def _score(args: argparse.Namespace) -> int:
-    from .fit import run_score
-
     inputs = {f"outputs {index}": path for index, path in enumerate(args.outputs)}
     manifest = provenance("score", {}, {**inputs, "training": args.training, "data": args.data})
     if is_current(args.out, manifest):
         print(f"{args.out}: up to date")
         return 0
+    from .fit import run_score
+
     with atomic_folder(args.out, manifest) as folder:
         result = run_score(args.training, args.data, args.outputs, folder)
     for row in result["rows"]:

@@ -20,6 +20,8 @@ import torch
 from lightning.pytorch.callbacks import ModelCheckpoint, TQDMProgressBar
 from torch.utils.data import DataLoader, TensorDataset
 
+from hardware_profiles.interrupts import raise_if_interrupted
+
 from .config import TrainingConfig
 from .data.dataset import Partition
 from .losses import joint_loss
@@ -101,6 +103,7 @@ class _Lightning(pl.LightningModule):
         self.history: list[dict[str, float]] = []
 
     def training_step(self, batch: list[torch.Tensor], _: int) -> torch.Tensor:
+        raise_if_interrupted()
         *inputs, label = batch
         embedding = self.model(Batch(*(tensor.float() for tensor in inputs)))
         local = torch.searchsorted(self.seen, label)

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from hardware_profiles.artifact import atomic_folder, is_current, provenance
 from hardware_profiles.config import as_mapping
 from hardware_profiles.errors import ConfigError
+from hardware_profiles.interrupts import raise_if_interrupted
 
 from ..errors import TrainingError, VideoError
 from .audio import AudioConfig, audio_features
@@ -194,6 +195,7 @@ def prepare_dataset(config: PreparationConfig, videos: Path, out: Path) -> dict[
         with h5py.File(work / DATASET_FILE, "w") as file:
             writer = DatasetWriter(file, as_mapping(config), table)
             for source in tqdm(sources, desc="prepare", unit="clip"):
+                raise_if_interrupted()
                 name = str(source.path.relative_to(videos))
                 try:
                     clip = load_video(source.path, config.video)

@@ -12,6 +12,7 @@ from tqdm import tqdm
 from hardware_profiles.artifact import atomic_folder, is_current, provenance
 from hardware_profiles.config import as_mapping
 from hardware_profiles.errors import ConfigError
+from hardware_profiles.interrupts import raise_if_interrupted
 
 from .attributes import choose_classes, parse_class
 from .classes import CLASSES_FILE, PARTITION_SPLIT, ClassTable, write_classes
@@ -152,6 +153,7 @@ def render_benchmark(config: BenchmarkConfig, out: Path) -> dict[str, Any] | Non
     with atomic_folder(out, manifest) as work:
         write_classes(work / CLASSES_FILE, table)
         for clip in tqdm(clips, desc="render", unit="clip"):
+            raise_if_interrupted()
             name = work / clip.partition / table.names[clip.label] / f"{clip.number:03d}.mp4"
             render_clip(name, clip, table, config)
     return manifest
