@@ -135,7 +135,7 @@ class Simulation:
             frozen, inputs, number_format="fixed_pt", progress=self.progress, timeout_s=self.config.timeout_s
         )
         moving = run_integer(self.exported.integer_graph, first)
-        world = "stock Lava Dense + LIF, thresholds frozen"
+        world = "stock Lava Dense + LIFReset, thresholds frozen"
         rung = compare_exact(f"{SPECIFICATION} = {world}", SPECIFICATION, world, run_integer(frozen, inputs), trace)
         layers = tuple(
             replace(

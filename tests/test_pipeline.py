@@ -219,7 +219,7 @@ def test_where_equality_is_claimed_there_are_zeros(pipeline: Pipeline) -> None:
 
 def test_freezing_the_thresholds_changes_spikes(pipeline: Pipeline) -> None:
     witness = rungs(pipeline.run / "simulation")[
-        "NumPy integer interpreter = stock Lava Dense + LIF, thresholds frozen"
+        "NumPy integer interpreter = stock Lava Dense + LIFReset, thresholds frozen"
     ]
     changed = [int(layer["note"].split()[0]) for layer in witness["layers"]]
     assert sum(changed) > 0

@@ -151,7 +151,7 @@ def test_frozen_thresholds_bring_an_independent_witness(tmp_path: Path, witness:
     simulation, names = simulate(Moving().eval(), tmp_path, process_samples=2, witness=witness)
     assert len(names) == expected
     if witness:
-        assert names[-1] == "NumPy integer interpreter = stock Lava Dense + LIF, thresholds frozen"
+        assert names[-1] == "NumPy integer interpreter = stock Lava Dense + LIFReset, thresholds frozen"
         (layer,) = simulation.rungs[-1].layers
         assert layer.mismatches == layer.membrane_mismatches == 0 < layer.spikes
         number, words = layer.note.split(maxsplit=1)
