@@ -11,9 +11,9 @@ from typing import Any
 from hardware_profiles.artifact import atomic_folder, is_current, provenance
 from hardware_profiles.command import run_command
 from hardware_profiles.config import as_mapping, read_section
+from hardware_profiles.rungs import PARITY_FILE, Rung, print_rungs, read_parity
 
 from .config import ExportConfig
-from .rungs import PARITY_FILE, Rung, print_rungs, read_parity
 
 EPILOG = """\
 The network is a module whose forward computes ONE time step: forward(x) with init_hidden=True neurons, or

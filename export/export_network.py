@@ -12,6 +12,7 @@ from torch import nn
 
 from hardware_profiles.arithmetic import IntegerFormat
 from hardware_profiles.artifact import write_json
+from hardware_profiles.rungs import PARITY_FILE, Rung, write_parity
 
 from . import package
 from .deployment import Deployment
@@ -27,7 +28,6 @@ from .passes.quantize import choose_scale
 from .passes.round_decays import round_decays
 from .pipeline import lower
 from .reader import trace_network
-from .rungs import PARITY_FILE, Rung, write_parity
 from .torch_reference import run_torch
 from .trace import Array, LayerTrace, Trace
 

@@ -1,4 +1,4 @@
-"""Two worlds compared, per layer and per step; `rungs` says what each class of equality claims."""
+"""Two worlds compared, per layer and per step; `hardware_profiles.rungs` says what each class of equality claims."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 
+from hardware_profiles.rungs import LayerParity, Rung
+
 from .float_interpreter import run_float
 from .graph import Graph
-from .rungs import LayerParity, Rung
 from .trace import Array, LayerTrace, Trace
 
 

@@ -9,11 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from export.rungs import PARITY_FILE, Rung, print_rungs, read_parity
 from hardware_profiles.artifact import atomic_folder, is_current, provenance
 from hardware_profiles.command import run_command
 from hardware_profiles.config import as_mapping, read_section
 from hardware_profiles.errors import ConfigError
+from hardware_profiles.rungs import PARITY_FILE, Rung, print_rungs, read_parity
 
 from .config import SimulationConfig
 

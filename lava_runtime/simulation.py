@@ -18,10 +18,10 @@ from export.nodes import LIF, IntegerDynamicThresholdLIF, IntegerLIF
 from export.package import Exported, save_outputs
 from export.parity import compare_bounded, compare_exact
 from export.passes.freeze_thresholds import freeze_thresholds
-from export.rungs import PARITY_FILE, Rung, write_parity
 from export.trace import Array, Trace
 from hardware_profiles.activity import FORMAT, Activity, LayerActivity, write_activity
 from hardware_profiles.artifact import write_json
+from hardware_profiles.rungs import PARITY_FILE, Rung, write_parity
 
 from .config import SimulationConfig
 from .counts import required_capabilities

@@ -14,16 +14,15 @@ from ..energy import EnergyReport, price
 from ..errors import ArtifactError
 from ..profile import Profile
 from ..reference_file import ReferenceMeasurement, read_reference
+from ..rungs import PARITY_FILE, Rung, read_parity
 from .stage_files import (
     Accuracy,
     ExportSummary,
     LayerThresholds,
-    ParityRung,
     TrainingHistory,
     read_accuracy,
     read_export,
     read_manifest,
-    read_parity,
     read_thresholds,
     read_training,
 )
@@ -68,7 +67,7 @@ class Report:
     schema_version: int
     activity: Activity | None
     energies: tuple[EnergyReport, ...]
-    rungs: tuple[ParityRung, ...]
+    rungs: tuple[Rung, ...]
     accuracy: Accuracy | None
     training: TrainingHistory | None
     export: ExportSummary | None
@@ -111,8 +110,8 @@ def gather(folders: Mapping[str, Path | None], profiles: Sequence[Profile]) -> R
     reader = _Reader(folders)
     activity = reader.read("simulation", "activity.json", read_activity, "spikes, synops and energy")
     rungs = (
-        reader.read("export", "parity.json", read_parity, "parity of snnTorch and IR") or (),
-        reader.read("simulation", "parity.json", read_parity, "parity of integer specification and Lava") or (),
+        reader.read("export", PARITY_FILE, read_parity, "parity of snnTorch and IR") or (),
+        reader.read("simulation", PARITY_FILE, read_parity, "parity of integer specification and Lava") or (),
     )
     return Report(
         schema=SCHEMA,

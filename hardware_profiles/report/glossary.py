@@ -7,7 +7,6 @@ GLOSSARY = {
     "neuron update": "A neuron's state is computed for one time step, whether or not it spikes.",
     "silent neuron": "A neuron that never spiked in the comparison.",
     "exact": "Equal arrays: every spike and every membrane, no tolerance.",
-    "exact-expected": "Equality is expected and counted, but not claimed for every network.",
     "bounded": "Floats that round differently: every first difference lies within the derived rounding bound.",
     "beyond rounding": "First differences that rounding cannot explain; a bounded comparison holds only without any.",
     "quantised": "Floats against 8-bit weights and integer states: differences are expected and stated.",

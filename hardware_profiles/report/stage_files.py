@@ -19,59 +19,6 @@ from ..config import from_mapping
 from ..errors import ArtifactError, ConfigError
 
 T = TypeVar("T")
-CLASSES = ("exact", "exact-expected", "bounded", "quantised")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParityLayer:
-    """One layer of one rung: neuron-steps compared, spikes that differ, and whether there was anything to compare."""
-
-    name: str
-    compared: int
-    mismatches: int
-    membrane_mismatches: int | None = None
-    unexplained: int | None = None
-    spikes: int
-    silent_neurons: int
-    num_neurons: int
-    note: str = ""
-
-
-@dataclass(frozen=True, kw_only=True)
-class ParityRung:
-    """Two worlds compared; `exactness` is the class of equality that is claimed, one of `CLASSES`."""
-
-    name: str
-    left: str
-    right: str
-    exactness: str
-    layers: tuple[ParityLayer, ...]
-
-    @property
-    def compared(self) -> int:
-        """Neuron-steps compared, all layers."""
-        return sum(layer.compared for layer in self.layers)
-
-    @property
-    def spikes(self) -> int:
-        """Spikes in the left world, all layers; a silent comparison proves nothing."""
-        return sum(layer.spikes for layer in self.layers)
-
-    @property
-    def differences(self) -> int:
-        """Neuron-steps whose spikes or membranes differ, each counted where it was found."""
-        return sum(layer.mismatches + (layer.membrane_mismatches or 0) for layer in self.layers)
-
-    @property
-    def verdict(self) -> str:
-        """`holds`, `broken`, `differs` (expected and stated) or `vacuous` (nothing spiked or was compared)."""
-        if not self.compared or not self.spikes:
-            return "vacuous"
-        if self.exactness == "exact":
-            return "broken" if self.differences else "holds"
-        if self.exactness == "bounded":
-            return "broken" if any(layer.unexplained for layer in self.layers) else "holds"
-        return "differs" if self.differences else "holds"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -195,24 +142,8 @@ class LayerThresholds:
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Rungs:
-    rungs: tuple[ParityRung, ...]
-
-
-@dataclass(frozen=True, kw_only=True)
 class _Thresholds:
     layers: tuple[LayerThresholds, ...]
-
-
-def read_parity(path: Path) -> tuple[ParityRung, ...]:
-    """Read a parity ladder (`axonport-parity-1`)."""
-    values = _read(path, "axonport-parity-1")
-    for rung in values["rungs"] if isinstance(values.get("rungs"), list) else []:
-        if isinstance(rung, dict):
-            rung["exactness"] = rung.pop("class", None)  # `class` is no field name in Python
-            if rung["exactness"] not in CLASSES:
-                raise ArtifactError(f"{path}: class is {rung['exactness']!r}, allowed are {', '.join(CLASSES)}")
-    return _build(_Rungs, values, path).rungs
 
 
 def read_accuracy(path: Path) -> Accuracy:

@@ -13,9 +13,9 @@ from export.float_interpreter import run_float
 from export.graph import Edge, Graph
 from export.nodes import LIF, Input, Linear, Output
 from export.parity import compare_bounded, compare_exact, compare_quantised, count_unexplained
-from export.rungs import Exactness, LayerParity, Rung, print_rungs, write_parity
 from export.trace import LayerTrace
 from hardware_profiles.artifact import read_json
+from hardware_profiles.rungs import Exactness, LayerParity, Rung, print_rungs, write_parity
 
 
 def layer(**changes: Any) -> LayerParity:

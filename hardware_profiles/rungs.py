@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from hardware_profiles.artifact import read_json, write_json
-from hardware_profiles.config import from_mapping
-from hardware_profiles.errors import ArtifactError, ConfigError
+from .artifact import read_json, write_json
+from .config import from_mapping
+from .errors import ArtifactError, ConfigError
 
 PARITY_FILE = "parity.json"
 FORMAT = "axonport-parity-1"
@@ -43,8 +43,8 @@ class LayerParity:
     name: str
     compared: int
     mismatches: int
-    membrane_mismatches: int | None
-    unexplained: int | None
+    membrane_mismatches: int | None = None
+    unexplained: int | None = None
     spikes: int
     silent_neurons: int
     num_neurons: int
@@ -53,7 +53,7 @@ class LayerParity:
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """A comparison of two worlds; `holds` says whether its claim is true."""
+    """A comparison of two worlds, and the class of equality that it claims."""
 
     name: str
     left: str
@@ -62,11 +62,35 @@ class Rung:
     layers: tuple[LayerParity, ...]
 
     @property
+    def compared(self) -> int:
+        """Neuron-steps compared, all layers."""
+        return sum(layer.compared for layer in self.layers)
+
+    @property
+    def spikes(self) -> int:
+        """Spikes in the left world, all layers; a silent comparison proves nothing."""
+        return sum(layer.spikes for layer in self.layers)
+
+    @property
+    def differences(self) -> int:
+        """Neuron-steps whose spikes or membranes differ, each counted where it was found."""
+        return sum(layer.mismatches + (layer.membrane_mismatches or 0) for layer in self.layers)
+
+    @property
     def holds(self) -> bool:
         """True if the claim of this class of equality is met in every layer."""
         if self.exactness == "exact":
-            return all(not layer.mismatches and not layer.membrane_mismatches for layer in self.layers)
+            return not self.differences
         return all(not layer.unexplained for layer in self.layers)
+
+    @property
+    def verdict(self) -> Literal["holds", "broken", "differs", "vacuous"]:
+        """`differs` is expected and stated, `vacuous` means that nothing spiked or nothing was compared."""
+        if not self.holds:
+            return "broken"
+        if not self.compared or not self.spikes:
+            return "vacuous"
+        return "differs" if self.exactness == "quantised" and self.differences else "holds"
 
 
 def write_parity(path: Path, rungs: Sequence[Rung]) -> None:
@@ -87,15 +111,22 @@ def read_parity(path: Path) -> tuple[Rung, ...]:
     """
     values: Any = read_json(path)
     if not isinstance(values, dict) or values.get("format") != FORMAT:
-        raise ArtifactError(f"{path}: not a parity file; allowed is format '{FORMAT}', run the stage again")
-    try:
-        rows = [{**row, "exactness": row["class"]} for row in values["rungs"]]
-        fields = [{key: value for key, value in row.items() if key not in ("class", "holds")} for row in rows]
-        return tuple(from_mapping(Rung, field, str(path)) for field in fields)
-    except (KeyError, TypeError, ConfigError) as error:
+        raise ArtifactError(f"{path}: not a file of format '{FORMAT}'; run its stage again")
+    rows = values.get("rungs")
+    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
         raise ArtifactError(
-            f"{path}: damaged parity file ({error}); remove its folder and run the stage again"
-        ) from error
+            f"{path}: 'rungs' is {type(rows).__name__}, allowed is a list of tables; run its stage again"
+        )
+    try:
+        return tuple(from_mapping(Rung, _fields(row), str(path)) for row in rows)
+    except ConfigError as error:
+        raise ArtifactError(f"{error}; run its stage again") from error
+
+
+def _fields(row: dict[str, Any]) -> dict[str, Any]:
+    """Rename `class`, which is no field name in Python, and leave out what follows from the rest."""
+    fields = {key: value for key, value in row.items() if key not in ("class", "holds")}
+    return {**fields, "exactness": row.get("class")}
 
 
 def print_rungs(rungs: Sequence[Rung]) -> None:
