@@ -16,8 +16,10 @@ export OMP_NUM_THREADS ?= 1
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
 
+# some distributions ship python3 without venv: pip alone will do
 $(UV):
-	$(PYTHON) -m venv .uv && .uv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.9
+	($(PYTHON) -m venv .uv && .uv/bin/python -m pip install -q --disable-pip-version-check uv==0.13.9) \
+	  || (rm -rf .uv && $(PYTHON) -m pip install -q --disable-pip-version-check --target .uv uv==0.13.9)
 
 $(VENV)/ready: requirements.txt requirements-lava.txt $(UV)
 	$(UV) venv -q --clear --python 3.11 $(VENV) 2>/dev/null || $(UV) venv -q --clear --python $(PYTHON) $(VENV)

@@ -117,7 +117,7 @@ class _Recorder:
         self.spikes: dict[str, list[Array]] = {}
         self.membranes: dict[str, list[Array]] = {}
 
-    def hook(self, name: str):  # type: ignore[no-untyped-def]  # torch types hooks as Callable[..., Any]
+    def hook(self, name: str) -> Callable[..., None]:
         node = self.graph.nodes[name]
         hard = isinstance(node, DynamicThresholdLIF) or (isinstance(node, LIF) and node.reset == "zero")
 
