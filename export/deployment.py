@@ -9,9 +9,10 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from torch import nn
 
@@ -85,11 +86,33 @@ def load_deployment(factory: str, checkpoint: Path | None) -> Deployment:
     return deployment
 
 
+class Segment(Protocol):
+    """What a host segment in memory and one on disk have in common."""
+
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        """Names of arrays."""
+
+    @property
+    def outputs(self) -> tuple[str, ...]:
+        """Names of arrays."""
+
+    @property
+    def when(self) -> Literal["before", "after"]:
+        """Before or after the chip."""
+
+
+def arrays_to_bring(hosts: Iterable[Segment], chip_inputs: Iterable[str]) -> set[str]:
+    """Return the arrays that nothing in a deployment makes, so that an input file must bring them."""
+    hosts = tuple(hosts)
+    made = {name for host in hosts for name in host.outputs}
+    needed = {name for host in hosts if host.when == "before" for name in host.inputs}
+    return (needed | set(chip_inputs)) - made
+
+
 def needed_arrays(deployment: Deployment) -> set[str]:
     """Return the arrays that an input file must bring for this network."""
-    made = {name for host in deployment.hosts for name in host.outputs}
-    needed = {name for host in deployment.hosts if host.when == "before" for name in host.inputs}
-    return (needed | set(trace_network(deployment.chip).graph.inputs())) - made
+    return arrays_to_bring(deployment.hosts, trace_network(deployment.chip).graph.inputs())
 
 
 def _call(factory: str, config: dict[str, Any]) -> Any:

@@ -34,6 +34,9 @@ from .verify import verify
 
 READABLE_VERSIONS = ("1.0.6", "1.0.7", "1.0.8")
 """NIR files carry the version of the nir package; 1.0.6 introduced v_reset, without which a reset is ambiguous."""
+READABLE_TYPES = {"Input", "Output", "Linear", "Affine", "LIF", "IF"} | {
+    kind.__name__ for kind in nir_extension.EXTENSIONS
+}
 CONTROLLER_FIELDS = (
     "population",
     "num_groups",
@@ -135,15 +138,13 @@ def read_nir(path: Path) -> Graph:
 
 
 def _check_types(file: Any, path: Path) -> None:
-    known = {kind for row in (("Input", "Output", "Linear", "Affine", "LIF", "IF"),) for kind in row}
-    known |= {kind.__name__ for kind in nir_extension.EXTENSIONS}
     nodes = file.get("node/nodes")
     if nodes is None:
         raise NirFileError(f"{path}: holds no NIR graph; export it again")
     for name, group in nodes.items():
         kind = group["type"][()].decode() if "type" in group else "none"
-        if kind not in known:
-            raise NirFileError(f"{path}: node {name} is {kind}, allowed are {', '.join(sorted(known))}")
+        if kind not in READABLE_TYPES:
+            raise NirFileError(f"{path}: node {name} is {kind}, allowed are {', '.join(sorted(READABLE_TYPES))}")
 
 
 def _from_nir_graph(nir_graph: Any, path: Path) -> Graph:

@@ -13,6 +13,7 @@ from hardware_profiles.artifact import atomic_file, read_json, write_json
 from hardware_profiles.config import from_mapping
 from hardware_profiles.errors import ConfigError
 
+from .deployment import arrays_to_bring
 from .errors import NirFileError
 from .graph import Graph
 from .graph_file import load_graph, save_graph
@@ -54,9 +55,7 @@ class Exported:
 
     def host_inputs(self) -> set[str]:
         """Return the names of arrays that a run must bring: neither produced by a segment nor by the chip."""
-        made = {name for host in self.hosts for name in host.outputs}
-        needed = {name for host in self.hosts if host.when == "before" for name in host.inputs}
-        return (needed | set(self.float_graph.inputs())) - made
+        return arrays_to_bring(self.hosts, self.float_graph.inputs())
 
 
 def save_models(folder: Path, float_graph: Graph, integer_graph: Graph) -> None:

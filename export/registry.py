@@ -11,7 +11,7 @@ Types are matched exactly, never by inheritance: a subclass may change the equat
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
@@ -85,7 +85,7 @@ class Reading:
 class PassThrough:
     """The call changes nothing in eval mode (Dropout, Identity)."""
 
-    argument: Any = field()
+    argument: Any
 
 
 ReadingFunction = Callable[[ModuleCall], Reading | PassThrough]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import singledispatch
+from typing import get_args
 
 import numpy as np
 
@@ -18,19 +19,18 @@ from .nodes import (
     PORTS,
     SYNAPSES,
     DynamicThresholdLIF,
+    FloatNode,
     Input,
     IntegerDynamicThresholdLIF,
     IntegerLIF,
     IntegerLinear,
+    IntegerNode,
     Linear,
     Output,
 )
 from .trace import Array
 
-ALLOWED: dict[Dialect, tuple[type, ...]] = {
-    "float": (Input, Output, Linear, LIF, DynamicThresholdLIF),
-    "integer": (Input, Output, IntegerLinear, IntegerLIF, IntegerDynamicThresholdLIF),
-}
+ALLOWED: dict[Dialect, tuple[type, ...]] = {"float": get_args(FloatNode), "integer": get_args(IntegerNode)}
 
 
 def verify(graph: Graph, dialect: Dialect) -> None:

@@ -157,7 +157,7 @@ def _reference(args: argparse.Namespace) -> None:
     if is_current(args.out, manifest):
         print(f"{args.out}: up to date")
         return
-    measurements = [one for batch in config.batch_sizes for one in _reference_at(args, config, batch)]
+    measurements = _measure_all(args, config)
     with atomic_folder(args.out, manifest) as work:
         write_reference(work / "reference.json", measurements)
     for one in measurements:
@@ -165,22 +165,34 @@ def _reference(args: argparse.Namespace) -> None:
         print(f"{one.device_name}, batch {one.batch}: {one.energy_low_j:.3g}..{high} J per inference [{one.badge}]")
 
 
-def _reference_at(args: argparse.Namespace, config: ReportConfig, batch: int) -> list[ReferenceMeasurement]:
-    """Measure one batch size on the CPU, and on the GPU if there is one; else bound the GPU from its profile."""
-    import torch
-
+def _measure_all(args: argparse.Namespace, config: ReportConfig) -> list[ReferenceMeasurement]:
+    """Load the network and the largest batch once, and measure every batch size."""
     from export.arrays import load_arrays
     from export.deployment import load_deployment, needed_arrays
-    from export.torch_reference import make_runner
 
     deployment = load_deployment(args.factory, args.checkpoint)
-    arrays = load_arrays(args.input, args.group, needed_arrays(deployment), batch)
+    arrays = load_arrays(args.input, args.group, needed_arrays(deployment), max(config.batch_sizes))
+    return [
+        one
+        for batch in config.batch_sizes
+        for one in _reference_at(args.factory, deployment, {name: a[:batch] for name, a in arrays.items()}, config)
+    ]
+
+
+def _reference_at(
+    factory: str, deployment: Any, arrays: dict[str, Any], config: ReportConfig
+) -> list[ReferenceMeasurement]:
+    """Measure one batch on the CPU, and on the GPU if there is one; else bound the GPU from its profile."""
+    import torch
+
+    from export.torch_reference import make_runner
+
     size = len(next(iter(arrays.values())))
     bench = Bench(window_s=config.window_s)
     common: dict[str, Any] = {
         "num_samples_per_run": size,
         "batch": size,
-        "workload": f"{args.factory} in torch, float32",
+        "workload": f"{factory} in torch, float32",
     }
     run, flop = make_runner(deployment, arrays, "cpu")
     cpu = measure_reference(

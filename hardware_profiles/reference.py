@@ -100,19 +100,7 @@ def measure_reference(
     idle_before = _idle_power(meter, bench)
     windows = [_run_window(run, meter, bench) for _ in range(bench.num_windows)]
     idle_after = _idle_power(meter, bench)
-    durations = [duration for window in windows for duration in window.durations_s]
-    timed = dataclasses.replace(
-        base,
-        num_runs=len(durations),
-        latency_s=statistics.median(durations),
-        latency_low_s=min(durations),
-        latency_high_s=max(durations),
-        energy_high_j=max(durations) * profile.coefficient("tdp_power").high / num_samples_per_run,
-        notes=(
-            "analytic bracket, not measured: least FLOPs × TDP / peak rate, most longest run × largest power",
-            *profile.notes,
-        ),
-    )
+    timed = _timed(base, [duration for window in windows for duration in window.durations_s], profile)
     if meter is None or idle_before is None or idle_after is None:
         return timed
     return _metered(timed, meter, bench, windows, (idle_before, idle_after))
@@ -163,6 +151,22 @@ def bound_reference(
         num_windows=0,
         standard_error_j=None,
         notes=("lower bound only, nothing ran on this device: FLOPs × TDP / peak rate", *profile.notes),
+    )
+
+
+def _timed(base: ReferenceMeasurement, durations: list[float], profile: Profile) -> ReferenceMeasurement:
+    """Close the bracket above: longest run × largest power."""
+    return dataclasses.replace(
+        base,
+        num_runs=len(durations),
+        latency_s=statistics.median(durations),
+        latency_low_s=min(durations),
+        latency_high_s=max(durations),
+        energy_high_j=max(durations) * profile.coefficient("tdp_power").high / base.num_samples_per_run,
+        notes=(
+            "analytic bracket, not measured: least FLOPs × TDP / peak rate, most longest run × largest power",
+            *profile.notes,
+        ),
     )
 
 

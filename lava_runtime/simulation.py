@@ -14,7 +14,7 @@ from export.float_interpreter import run_float
 from export.graph import Graph
 from export.host_segment import chip_inputs, output_rates, run_host_segments
 from export.integer_interpreter import run_integer
-from export.nodes import LIF, IntegerDynamicThresholdLIF, IntegerLIF
+from export.nodes import DYNAMIC, LIF, IntegerDynamicThresholdLIF, IntegerLIF
 from export.package import Exported, save_outputs
 from export.parity import compare_bounded, compare_exact
 from export.passes.freeze_thresholds import freeze_thresholds
@@ -184,16 +184,16 @@ def _save_inputs(path: Path, inputs: Mapping[str, Array]) -> None:
 def _write_thresholds(path: Path, graph: Graph, trace: Trace) -> None:
     """Write how θ moved: smallest, median and largest over samples, per step."""
     rows = []
-    for name, layer in trace.items():
-        if layer.theta is not None:
-            node = graph.nodes[name]
+    for name, node in neurons(graph).items():
+        theta = trace[name].theta
+        if isinstance(node, DYNAMIC) and theta is not None:
             rows.append(
                 {
                     "name": name,
-                    "fraction_bits": node.controller.fraction_bits,  # type: ignore[union-attr]  # has θ, so a controller
-                    "min": layer.theta.min(axis=1).tolist(),
-                    "median": np.median(layer.theta, axis=1).tolist(),
-                    "max": layer.theta.max(axis=1).tolist(),
+                    "fraction_bits": node.controller.fraction_bits,
+                    "min": theta.min(axis=1).tolist(),
+                    "median": np.median(theta, axis=1).tolist(),
+                    "max": theta.max(axis=1).tolist(),
                 }
             )
     write_json(path, {"layers": rows})
