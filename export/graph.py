@@ -1,4 +1,4 @@
-"""The graph: immutable nodes and edges, their order, and the latency that Lava's synapses give them."""
+"""The graph: immutable nodes and edges, and the order in which they are computed."""
 
 from __future__ import annotations
 
@@ -11,19 +11,21 @@ from typing import Literal, TypeVar
 from hardware_profiles.arithmetic import IntegerFormat
 
 from .errors import ExportError
-from .nodes import DYNAMIC, SYNAPSES, Input, Node, Output
+from .nodes import DYNAMIC, REARRANGEMENTS, SYNAPSES, Input, Node, Output
 
 Dialect = Literal["float", "integer"]
+Timing = Literal["model", "lava"]
 N = TypeVar("N")
 
 
 @dataclass(frozen=True)
 class Edge:
-    """`source`'s output arrives at `port` of `target`; several edges into one port are summed."""
+    """`source` arrives at `port` of `target`, `delay` steps late (zeros before); edges into one port add up."""
 
     source: str
     target: str
     port: str = "input"
+    delay: int = 0
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -32,10 +34,13 @@ class Graph:
 
     Attributes:
         nodes: name to node; never mutated.
-        edges: all edges.
+        edges: all edges; those into one port are summed in this order.
         dialect: which node types are allowed, see `verify`.
         dt_s: duration of one time step in seconds; exact discrete parameters do not depend on it.
         fmt: the integer widths, in the integer dialect only.
+        timing: "model": nodes answer within the step, as in the network that was read. "lava": every synapse layer
+            answers one step late, and `delay` of each edge makes up for the rest, see `passes.balance_latency`.
+        latency: in "lava" timing, the steps by which each node lags the model; empty in "model" timing.
     """
 
     nodes: Mapping[str, Node]
@@ -43,21 +48,38 @@ class Graph:
     dialect: Dialect
     dt_s: float
     fmt: IntegerFormat | None = field(default=None)
+    timing: Timing = "model"
+    latency: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "nodes", MappingProxyType(dict(self.nodes)))
+        object.__setattr__(self, "latency", MappingProxyType(dict(self.latency)))
+
+    def incoming(self, name: str, port: str = "input") -> tuple[Edge, ...]:
+        """Return the edges into `port` of node `name`, in the order in which they are summed."""
+        return self._incoming.get((name, port), ())
 
     def sources(self, name: str, port: str = "input") -> tuple[str, ...]:
         """Return the nodes whose outputs arrive at `port` of node `name`."""
-        return self._sources.get((name, port), ())
+        return tuple(edge.source for edge in self.incoming(name, port))
+
+    def outgoing(self, name: str) -> tuple[Edge, ...]:
+        """Return the edges that leave node `name`."""
+        return self._outgoing.get(name, ())
 
     @cached_property
-    def _sources(self) -> dict[tuple[str, str], tuple[str, ...]]:
-        table: dict[tuple[str, str], tuple[str, ...]] = {}
+    def _incoming(self) -> dict[tuple[str, str], tuple[Edge, ...]]:
+        table: dict[tuple[str, str], list[Edge]] = {}
         for edge in self.edges:
-            key = (edge.target, edge.port)
-            table[key] = (*table.get(key, ()), edge.source)
-        return table
+            table.setdefault((edge.target, edge.port), []).append(edge)
+        return {key: tuple(edges) for key, edges in table.items()}
+
+    @cached_property
+    def _outgoing(self) -> dict[str, tuple[Edge, ...]]:
+        table: dict[str, list[Edge]] = {}
+        for edge in self.edges:
+            table.setdefault(edge.source, []).append(edge)
+        return {name: tuple(edges) for name, edges in table.items()}
 
     def of_type(self, kinds: type[N] | tuple[type[N], ...]) -> dict[str, N]:
         """Return the nodes of the given type or types, in the order of computation."""
@@ -65,57 +87,36 @@ class Graph:
 
     @cached_property
     def order(self) -> tuple[str, ...]:
-        """Node names, sources before targets.
+        """Node names, sources before targets; edges that wait, see `wait`, need no order.
 
         Raises:
-            ExportError: the graph has a loop.
+            ExportError: the graph has a loop without a delay.
         """
-        pending = {name: {e.source for e in self.edges if e.target == name} for name in self.nodes}
+        waiting = {name: 0 for name in self.nodes}
+        for edge in self.edges:
+            waiting[edge.target] += not self.wait(edge)
+        ready = [name for name, count in waiting.items() if not count]
         order: list[str] = []
-        while pending:
-            ready = [name for name, needs in pending.items() if not needs - set(order)]
-            if not ready:
-                raise ExportError(
-                    f"graph: loop through {', '.join(sorted(pending))}; recurrent connections are "
-                    "not supported yet, use feed-forward layers"
-                )
-            order += ready
-            for name in ready:
-                del pending[name]
+        for name in ready:  # grows while it is walked
+            order.append(name)
+            for edge in self.outgoing(name):
+                if not self.wait(edge):
+                    waiting[edge.target] -= 1
+                    if not waiting[edge.target]:
+                        ready.append(edge.target)
+        if len(order) < len(self.nodes):
+            loop = ", ".join(sorted(set(self.nodes) - set(order)))
+            raise ExportError(f"graph: loop without a delay through {loop}; let one connection wait a step")
         return tuple(order)
 
-    @cached_property
-    def latency(self) -> dict[str, int]:
-        """Steps by which each node's output lags the input on Lava: one per synapse layer on the way.
-
-        An `Input` that only feeds context ports is sent late by the host and takes no part.
-
-        Raises:
-            ExportError: two branches meet with different latencies.
-        """
-        lags: dict[str, int] = {}
-        for name in self.order:
-            node = self.nodes[name]
-            arriving = {lags[source] for source in self.sources(name)}
-            if isinstance(node, DYNAMIC):  # the population count passes one synapse layer of its own
-                arriving |= {lags[source] + 1 for source in self.sources(name, "population")}
-            if len(arriving) > 1:
-                raise ExportError(
-                    f"node {name}: inputs arrive {sorted(arriving)} steps late, allowed is one "
-                    "latency; give the branches equally many Linear layers"
-                )
-            lags[name] = next(iter(arriving), 0) + (1 if isinstance(node, SYNAPSES) else 0)
-        return lags
+    def wait(self, edge: Edge) -> int:
+        """Return the steps after which a value counts at an edge's target, Lava's own step included."""
+        return edge.delay + (physical_delay(self, edge) if self.timing == "lava" else 0)
 
     @property
     def total_latency(self) -> int:
-        """Steps by which the last output lags the input on Lava."""
-        return max((self.latency[name] for name in self.of_type(Output)), default=0)
-
-    def driving_synapse(self, name: str) -> str:
-        """Return the single synapse node that drives neuron node `name`."""
-        (source,) = self.sources(name)
-        return source
+        """Steps by which the last output lags the input; 0 in "model" timing."""
+        return max((self.latency.get(name, 0) for name in self.of_type(Output)), default=0)
 
     def inputs(self) -> dict[str, Input]:
         """Return the input nodes by name."""
@@ -124,3 +125,16 @@ class Graph:
     def with_nodes(self, changed: Mapping[str, Node]) -> Graph:
         """Return a copy in which the named nodes are replaced."""
         return replace(self, nodes={**self.nodes, **changed})
+
+
+def physical_delay(graph: Graph, edge: Edge) -> int:
+    """Return the steps that Lava itself adds on an edge."""
+    target = graph.nodes[edge.target]
+    if isinstance(target, DYNAMIC):  # spikes are counted by a synapse layer of their own
+        return int(edge.port == "population")
+    return int(isinstance(target, (*SYNAPSES, *REARRANGEMENTS)))
+
+
+def is_sent_late(graph: Graph, edge: Edge) -> bool:
+    """Tell whether the host sends the value when it is needed, so that it takes no part in latencies."""
+    return edge.port == "context" and isinstance(graph.nodes[edge.source], Input)

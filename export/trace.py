@@ -13,18 +13,20 @@ from hardware_profiles.arithmetic import CONTEXT_MAX
 
 from .errors import InputDataError
 from .graph import Graph
+from .nodes import Input
 
 Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LayerTrace:
-    """One neuron layer over time.
+    """One neuron layer over time, its neurons in C order of the layer's shape.
 
     Attributes:
         s: spikes, uint8 [T, B, n].
-        v: membrane after the step (after a hard reset), float32/float64 or int64 [T, B, n]; None if not recorded.
-        theta: threshold mantissa, int64 [T, B]; None where the threshold is constant.
+        v: membrane after the step as the node's equation stores it, float32/float64 or int64 [T, B, n]; None if not
+            recorded, or if the node has none (`Threshold`).
+        theta: threshold mantissa of a threshold controller, int64 [T, B]; None for all other neurons.
         saturations: membranes clipped, int; 0 in float worlds.
     """
 
@@ -43,7 +45,7 @@ def check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> tuple[int, int]:
 
     Args:
         graph: the graph.
-        inputs: name to [T, B, size]; spikes are 0/1, graded values fit 11 bits.
+        inputs: name to [T, B, *shape], or [T, B, size]; spikes are 0/1, graded values fit 11 bits.
 
     Returns:
         (T, B).
@@ -54,19 +56,28 @@ def check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> tuple[int, int]:
     nodes = graph.inputs()
     if set(inputs) != set(nodes):
         raise InputDataError(f"inputs: are {sorted(inputs)}, allowed are exactly {sorted(nodes)}; rename the arrays")
-    shapes = {tuple(array.shape[:2]) for array in inputs.values() if array.ndim == 3}
+    extents = {tuple(array.shape[:2]) for array in inputs.values() if array.ndim >= 3}
     for name, array in inputs.items():
-        node = nodes[name]
-        if array.ndim != 3 or array.shape[2] != node.size or 0 in array.shape or len(shapes) != 1:
-            raise InputDataError(
-                f"input {name}: shape {array.shape}, allowed is [T, B, {node.size}] with the same "
-                "T ≥ 1 and B ≥ 1 for all inputs"
-            )
-        if node.kind == "spike" and not np.isin(array, (0, 1)).all():
-            raise InputDataError(f"input {name}: holds values other than 0 and 1; give binary spikes")
-        if node.kind == "graded" and not (np.abs(array.astype(np.float64)) <= CONTEXT_MAX).all():
-            raise InputDataError(f"input {name}: holds values beyond ±{CONTEXT_MAX}; graded values have 11 bits")
-        if node.kind == "graded" and not np.array_equal(array, np.round(array)):
-            raise InputDataError(f"input {name}: holds fractions; graded values are integers, quantise them first")
-    num_steps, batch = next(iter(shapes))
+        _check_input(name, array, nodes[name], len(extents))
+    num_steps, batch = next(iter(extents))
     return num_steps, batch
+
+
+def _check_input(name: str, array: Array, node: Input, num_extents: int) -> None:
+    if array.shape[2:] not in (node.shape, (node.size,)) or 0 in array.shape or num_extents != 1:
+        allowed = ", ".join(map(str, node.shape))
+        raise InputDataError(
+            f"input {name}: shape {array.shape}, allowed is [T, B, {allowed}] with the same T ≥ 1 and B ≥ 1 for all "
+            "inputs"
+        )
+    if node.kind == "spike" and not np.isin(array, (0, 1)).all():
+        raise InputDataError(f"input {name}: holds values other than 0 and 1; give binary spikes")
+    if node.kind == "graded" and not (np.abs(array.astype(np.float64)) <= CONTEXT_MAX).all():
+        raise InputDataError(f"input {name}: holds values beyond ±{CONTEXT_MAX}; graded values have 11 bits")
+    if node.kind == "graded" and not np.array_equal(array, np.round(array)):
+        raise InputDataError(f"input {name}: holds fractions; graded values are integers, quantise them first")
+
+
+def arriving_at(node: Input, values: Array) -> Array:
+    """Return one step of an input, [B, size] or [B, *shape], as [B, *shape]."""
+    return values.reshape(len(values), *node.shape)
