@@ -9,16 +9,19 @@ from __future__ import annotations
 import importlib
 import inspect
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
+import numpy as np
 from torch import nn
 
 from .checkpoint import load_checkpoint
-from .errors import ExportError
-from .reader import trace_network
+from .errors import ExportError, InputDataError
+from .nodes import Input, InputKind
+from .reader import TimeAxis
+from .trace import Array
 
 
 @dataclass(frozen=True)
@@ -53,12 +56,14 @@ class Deployment:
         chip: one time step of the spiking part.
         hosts: segments on the host; empty for a network that is all chip.
         dt_s: duration of a time step in seconds.
+        time_axis: where the chip's forward has the time, see `reader.trace_network`.
     """
 
     module: nn.Module
     chip: nn.Module
     hosts: tuple[HostSegment, ...] = ()
     dt_s: float = 1e-3
+    time_axis: TimeAxis = "auto"
 
 
 def load_deployment(factory: str, checkpoint: Path | None) -> Deployment:
@@ -110,9 +115,40 @@ def arrays_to_bring(hosts: Iterable[Segment], chip_inputs: Iterable[str]) -> set
     return (needed | set(chip_inputs)) - made
 
 
-def needed_arrays(deployment: Deployment) -> set[str]:
-    """Return the arrays that an input file must bring for this network."""
-    return arrays_to_bring(deployment.hosts, trace_network(deployment.chip).graph.inputs())
+def wanted_arrays(deployment: Deployment) -> tuple[set[str], set[str]]:
+    """Return the arrays that an input file must bring for this network, and those that it may bring.
+
+    Every parameter of the chip's forward may be an input. One that no array is named like is a state, if the layers
+    use it so; that shows when the network is read.
+    """
+    parameters = inspect.signature(deployment.chip.forward).parameters
+    return arrays_to_bring(deployment.hosts, ()), arrays_to_bring(deployment.hosts, parameters)
+
+
+def chip_input_specs(deployment: Deployment, arrays: Mapping[str, Array]) -> dict[str, Input]:
+    """Return the chip's inputs, with the shapes and kinds that arrays `[N, T, *shape]` have.
+
+    Raises:
+        InputDataError: values are neither spikes nor integers, and no host segment made them.
+    """
+    made = {name for host in deployment.hosts for name in host.outputs}
+    parameters = inspect.signature(deployment.chip.forward).parameters
+    return {
+        name: Input(shape=array.shape[2:], kind="graded" if name in made else _kind(name, array))
+        for name, array in arrays.items()
+        if name in parameters and array.ndim >= 3
+    }
+
+
+def _kind(name: str, array: Array) -> InputKind:
+    if np.isin(array, (0, 1)).all():
+        return "spike"
+    if np.array_equal(array, np.round(array)):
+        return "graded"
+    raise InputDataError(
+        f"input {name}: holds fractions, allowed are spikes (0, 1) or integers; encode it, for example with "
+        "snntorch.spikegen.rate, or scale it to integers and fold the factor into the first layer"
+    )
 
 
 def _call(factory: str, config: dict[str, Any]) -> Any:

@@ -7,19 +7,22 @@ decision is taken afresh from the history that another world really had.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 
-from .graph import Graph
-from .nodes import LIF, NEURONS, DynamicThresholdLIF, Input, Linear, Output
-from .trace import Array, LayerTrace, Trace, check_inputs
+from .float_layers import Layer, make_layer
+from .float_maps import linear_map
+from .graph import Edge, Graph
+from .nodes import LI, NEURONS, Conv, Gather, Input, Linear, MatMul, Norm, Output, Pool, Product, Reduce, Reshape, Scale
+from .trace import Array, Trace, arriving_at, check_inputs
+from .tracked import LinearMap, Number, exact, multiply, value_of
 from .verify import verify
 
-UNIT_ROUNDOFF_FLOAT32 = 2.0**-24
+LINEAR = (Linear, Conv, Scale, Norm, Pool, Gather, Reshape, Reduce)
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,13 +30,15 @@ class FloatRun:
     """Result of a float run.
 
     Attributes:
-        trace: `s` and `v` (and `theta`) of every neuron node.
+        trace: what every neuron node did.
+        outputs: what left at every output node, [T, B, *shape].
         margin: U[t] − θ[t] at each decision, [T, B, n] per node.
         rounding_bound: bound on |margin − exact margin| of any float32-or-better evaluation with the same
             spike history, [T, B, n] per node; empty unless asked for.
     """
 
     trace: Trace
+    outputs: dict[str, Array]
     margin: dict[str, Array]
     rounding_bound: dict[str, Array]
 
@@ -50,128 +55,111 @@ def run_float(
     """Run a float graph on a batch.
 
     Args:
-        graph: float dialect.
-        inputs: name to [T, B, size], see `trace.check_inputs`.
+        graph: float dialect, model timing.
+        inputs: name to [T, B, *shape], see `trace.check_inputs`.
         dtype: torch.float32 (equal to snnTorch) or torch.float64 (the yardstick).
-        forced: spikes of another world; they drive resets and later layers instead of this run's own.
-        with_bound: also return the rounding bounds.
+        forced: spikes of another world; they drive resets and later layers instead of this run's own. Neurons that
+            it lacks decide for themselves.
+        with_bound: also return the rounding bounds; asks for float64.
 
     Returns:
         This run's own decisions, margins and bounds.
     """
     verify(graph, "float")
+    assert graph.timing == "model" and (dtype == torch.float64 or not with_bound)
     num_steps, batch = check_inputs(graph, inputs)
     world = _FloatWorld(graph, batch, dtype, with_bound)
     for t in range(num_steps):
-        spikes = {name: torch.as_tensor(inputs[name][t].astype(np.float64)).to(dtype) for name in inputs}
-        world.step(spikes, None if forced is None else {name: forced[name].s[t] for name in forced})
+        arriving = {
+            name: torch.as_tensor(arriving_at(node, inputs[name][t]).astype(np.float64)).to(dtype)
+            for name, node in graph.inputs().items()
+        }
+        world.step(arriving, {} if forced is None else {name: layer.s[t] for name, layer in forced.items()})
     return world.result()
 
 
 class _FloatWorld:
+    """All state of a run, and one step of it."""
+
     def __init__(self, graph: Graph, batch: int, dtype: torch.dtype, with_bound: bool) -> None:
-        self.graph, self.dtype, self.with_bound = graph, dtype, with_bound
-        self.layers = {name: _Layer(graph, name, batch, dtype) for name in graph.of_type(NEURONS)}
-        self.linear = {name: _tensors(node, dtype) for name, node in graph.of_type(Linear).items()}
+        self.graph, self.batch, self.dtype, self.with_bound = graph, batch, dtype, with_bound
+        self.layers: dict[str, Layer] = {
+            name: make_layer(node, self._zeros(node.shape), dtype) for name, node in graph.of_type(NEURONS).items()
+        }
+        self.maps: dict[str, LinearMap] = {
+            name: linear_map(node, dtype) for name, node in graph.of_type(LINEAR).items()
+        }
+        self.integrators: dict[str, Number] = {
+            name: self._zeros(node.shape) for name, node in graph.of_type(LI).items()
+        }
+        self.late: dict[Edge, deque[Number]] = {
+            edge: deque([self._zeros(graph.nodes[edge.source].shape)] * edge.delay)
+            for edge in graph.edges
+            if edge.delay
+        }
+        self.outputs: dict[str, list[Array]] = {name: [] for name in graph.of_type(Output)}
 
-    def step(self, spikes: dict[str, torch.Tensor], forced: Mapping[str, Array] | None) -> None:
-        currents: dict[str, torch.Tensor] = {}
+    def _zeros(self, shape: tuple[int, ...]) -> Number:
+        zeros = torch.zeros((self.batch, *shape), dtype=self.dtype)
+        return exact(zeros) if self.with_bound else zeros
+
+    def step(self, inputs: Mapping[str, torch.Tensor], forced: Mapping[str, Array]) -> None:
+        """Compute every node once."""
+        values: dict[str, Number] = {}
         for name in self.graph.order:
-            node = self.graph.nodes[name]
-            if isinstance(node, Input):
-                continue
-            (source,) = self.graph.sources(name)
-            if isinstance(node, Linear):
-                currents[name] = F.linear(spikes[source], *self.linear[name])
-            elif isinstance(node, Output):
-                spikes[name] = spikes[source]
-            else:
-                forced_spikes = None if forced is None else torch.as_tensor(forced[name]).to(self.dtype)
-                bound = self._current_bound(source, spikes) if self.with_bound else None
-                spikes[name] = self.layers[name].step(currents[source], spikes, forced_spikes, bound)
+            values[name] = self._compute(name, values, inputs, forced)
+        for edge, queue in self.late.items():
+            queue.append(values[edge.source])
+            queue.popleft()
 
-    def _current_bound(self, source: str, spikes: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        """γ_n Σ|w||s| (+|b|): rounding of a dot product of n terms in any order of summation."""
-        weight, bias = self.linear[source]
-        (origin,) = self.graph.sources(source)
-        num_terms = weight.shape[1] + 1
-        gamma = num_terms * UNIT_ROUNDOFF_FLOAT32 / (1 - num_terms * UNIT_ROUNDOFF_FLOAT32)
-        magnitude = F.linear(spikes[origin].abs(), weight.abs(), None if bias is None else bias.abs())
-        return gamma * magnitude
+    def _compute(
+        self,
+        name: str,
+        values: Mapping[str, Number],
+        inputs: Mapping[str, torch.Tensor],
+        forced: Mapping[str, Array],
+    ) -> Number:
+        node = self.graph.nodes[name]
+        if isinstance(node, Input):
+            return exact(inputs[name]) if self.with_bound else inputs[name]
+        ports = {port: self._arriving(name, port, values) for port in node.ports}
+        if name in self.maps:
+            return self.maps[name](_present(ports["input"]))
+        if name in self.layers:
+            return self.layers[name].step(ports, forced.get(name))
+        if isinstance(node, LI):
+            beta = torch.as_tensor(node.beta).to(self.dtype)
+            self.integrators[name] = self.integrators[name] * beta + _present(ports["input"])
+            return self.integrators[name]
+        if isinstance(node, Product):
+            return multiply(_present(ports["a"]), _present(ports["b"]), torch.mul, 1)
+        if isinstance(node, MatMul):
+            return multiply(_present(ports["a"]), _present(ports["b"]), torch.matmul, node.shape_a[-1])
+        assert isinstance(node, Output)
+        arrived = _present(ports["input"])
+        self.outputs[name].append(value_of(arrived).numpy().copy())
+        return arrived
+
+    def _arriving(self, name: str, port: str, values: Mapping[str, Number]) -> Number | None:
+        """Sum the edges into a port, in their order."""
+        total: Number | None = None
+        for edge in self.graph.incoming(name, port):
+            value = self.late[edge][0] if edge.delay else values[edge.source]
+            total = value if total is None else total + value
+        return total
 
     def result(self) -> FloatRun:
+        """Stack what was recorded."""
         return FloatRun(
-            trace={name: layer.trace() for name, layer in self.layers.items()},
-            margin={name: np.stack(layer.margins) for name, layer in self.layers.items()},
-            rounding_bound={n: np.stack(layer.bounds) for n, layer in self.layers.items() if layer.bounds},
+            trace={name: layer.record.trace() for name, layer in self.layers.items()},
+            outputs={name: np.stack(rows) for name, rows in self.outputs.items()},
+            margin={name: np.stack(layer.record.margins) for name, layer in self.layers.items()},
+            rounding_bound={
+                name: np.stack(layer.record.bounds) for name, layer in self.layers.items() if layer.record.bounds
+            },
         )
 
 
-def _tensors(node: Linear, dtype: torch.dtype) -> tuple[torch.Tensor, torch.Tensor | None]:
-    bias = None if node.bias is None else torch.as_tensor(node.bias).to(dtype)
-    return torch.as_tensor(node.weight).to(dtype), bias
-
-
-class _Layer:
-    """State and records of one neuron node."""
-
-    def __init__(self, graph: Graph, name: str, batch: int, dtype: torch.dtype) -> None:
-        node = graph.nodes[name]
-        assert isinstance(node, LIF | DynamicThresholdLIF)
-        self.node, self.dtype = node, dtype
-        self.population = next(iter(graph.sources(name, "population")), None)
-        self.context = next(iter(graph.sources(name, "context")), None)
-        self.beta = torch.as_tensor(node.beta).to(dtype)
-        self.v = torch.zeros((batch, node.size), dtype=dtype)
-        self.last_s = torch.zeros_like(self.v)
-        self.error = torch.zeros_like(self.v)
-        self.spikes: list[Array] = []
-        self.membranes: list[Array] = []
-        self.thetas: list[Array] = []
-        self.margins: list[Array] = []
-        self.bounds: list[Array] = []
-
-    def step(
-        self,
-        current: torch.Tensor,
-        spikes: Mapping[str, torch.Tensor],
-        forced: torch.Tensor | None,
-        current_bound: torch.Tensor | None,
-    ) -> torch.Tensor:
-        """One step; returns the spikes that later layers see."""
-        theta = self._theta(spikes)
-        leaked = self.beta * self.v
-        u = leaked + current
-        if isinstance(self.node, LIF) and self.node.reset == "subtract":
-            u = u - self.last_s * theta
-        own = (u - theta > 0).to(self.dtype)
-        seen = own if forced is None else forced
-        if current_bound is not None:
-            rounding = 4 * UNIT_ROUNDOFF_FLOAT32 * (leaked.abs() + current.abs() + u.abs() + theta)
-            self.error = self.beta * self.error + current_bound + rounding
-            self.bounds.append(self.error.numpy().copy())
-        hard = isinstance(self.node, DynamicThresholdLIF) or self.node.reset == "zero"
-        self.v = u * (1 - seen) if hard else u
-        if hard and current_bound is not None:
-            self.error = self.error * (1 - seen)
-        self.last_s = seen
-        self.spikes.append(own.numpy().astype(np.uint8))
-        self.membranes.append(self.v.numpy().copy())
-        self.margins.append((u - theta).numpy())
-        return seen
-
-    def _theta(self, spikes: Mapping[str, torch.Tensor]) -> torch.Tensor:
-        if isinstance(self.node, LIF):
-            return torch.as_tensor(self.node.threshold).to(self.dtype)
-        controller = self.node.controller
-        assert self.population is not None
-        population = spikes[self.population].numpy().astype(np.int64)
-        empty = np.zeros((population.shape[0], 0), dtype=np.int64)
-        context = empty if self.context is None else spikes[self.context].numpy().astype(np.int64)
-        theta = controller.threshold(controller.group_counts(population), context)
-        self.thetas.append(theta)
-        return torch.as_tensor(theta[:, None] * 2.0**-controller.fraction_bits).to(self.dtype)
-
-    def trace(self) -> LayerTrace:
-        theta = np.stack(self.thetas) if self.thetas else None
-        return LayerTrace(s=np.stack(self.spikes), v=np.stack(self.membranes), theta=theta)
+def _present(number: Number | None) -> Number:
+    assert number is not None, "verify admits no port at which nothing arrives"
+    return number

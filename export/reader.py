@@ -1,30 +1,43 @@
-"""A network's forward for one time step to a float graph, by torch.fx.
+"""A network's forward to a float graph: the forward runs on example tensors, and what it does is read.
 
-The network's own control flow is traced, not its module list, so branches, shared inputs and state
+The network's own control flow is followed, not its module list, so branches, loops over time, shared layers and state
 arguments are seen as they are. Everything the graph cannot say is refused by name.
 """
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-import operator
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
-import snntorch as snn
 import torch
-from torch import fx, nn
+from torch import nn
 
+from .emission import GAIN_SUFFIX, Emission
 from .errors import UnsupportedModuleError
+from .functions import BATCH, EMITTERS
 from .graph import Edge, Graph
-from .nodes import DYNAMIC, Input, Linear, Node, Output
-from .registry import ModuleCall, PassThrough, Value, is_registered, read_module
+from .nodes import Input, Output
+from .prune import prune
+from .read_outputs import named_outputs, read_output
+from .registry import is_registered, read_states
 from .snntorch_modules import register_snntorch_modules
+from .tape import Ref, Tape, record_input, recording
+from .torch_modules import register_torch_modules
+from .unrolled import Unrolled, step_of
 from .verify import verify
 
 DEFAULT_DT_S = 1e-3
+TRACED_STEPS = 3
+"""Steps for which a forward with a loop over time is run; the first, one between, and the last must agree."""
+FIRST_GUESS = 8
+"""Size of an input whose shape nobody told; the first layer that it meets corrects it."""
+TimeAxis = Literal["auto", "none", "first", "second"]
+_AXES: dict[str, tuple[int | None, ...]] = {"auto": (None, 0, 1), "none": (None,), "first": (0,), "second": (1,)}
 
+register_torch_modules()
 register_snntorch_modules()
 
 
@@ -34,28 +47,48 @@ class TracedNetwork:
 
     Attributes:
         graph: verified float graph.
-        states: parameter of `forward` that carries a membrane, to the neuron that it belongs to.
+        states: parameter of `forward` that carries a state, to (module, its name for that state).
+        calls: module to the neuron nodes that its calls are, in the order of the calls within a step.
+        time_axis: axis of the inputs along which forward loops over time; None if it computes one step.
+        fixed_steps: steps that forward computes on one and the same input, whatever its shape; 1 otherwise.
     """
 
     graph: Graph
-    states: Mapping[str, str]
+    states: Mapping[str, tuple[str, str]]
+    calls: Mapping[str, tuple[str, ...]]
+    time_axis: int | None = None
+    fixed_steps: int = 1
 
 
-def read_network(network: nn.Module, dt_s: float = DEFAULT_DT_S) -> Graph:
-    """Read a network whose `forward` computes one time step; see `trace_network`."""
-    return trace_network(network, dt_s).graph
+def read_network(
+    network: nn.Module,
+    dt_s: float = DEFAULT_DT_S,
+    inputs: Mapping[str, Input] | None = None,
+    time_axis: TimeAxis = "auto",
+) -> Graph:
+    """Read a network; see `trace_network`."""
+    return trace_network(network, dt_s, inputs, time_axis).graph
 
 
-def trace_network(network: nn.Module, dt_s: float = DEFAULT_DT_S) -> TracedNetwork:
-    """Read a network whose `forward` computes one time step.
+def trace_network(
+    network: nn.Module,
+    dt_s: float = DEFAULT_DT_S,
+    inputs: Mapping[str, Input] | None = None,
+    time_axis: TimeAxis = "auto",
+) -> TracedNetwork:
+    """Read a network whose `forward` computes one time step, or loops over time.
 
     Args:
-        network: takes input spikes `[B, n]` (and membranes, if explicit) and returns spikes: one tensor, a
-            tuple, or a dict of named ones.
+        network: takes spikes `[B, *shape]` (and states, if explicit), or whole sequences, and returns spikes: one
+            tensor, a tuple, or a dict of named ones; for a loop, stacked over time or as a list.
         dt_s: duration of a time step in seconds; metadata only, no discrete parameter depends on it.
+        inputs: parameter of forward to shape and kind, per sample and step. Parameters that are not named are states.
+            None: shapes follow from the first Linear layers, states from their use.
+        time_axis: where forward has the time: "none" (one step), "first" `[T, B, …]`, "second" `[B, T, …]`, or "auto":
+            the first of these that can be read.
 
     Returns:
-        The verified float graph, whose input nodes carry the names of forward's parameters, and the membranes.
+        The verified float graph, whose input nodes carry the names of forward's parameters, and its states.
 
     Raises:
         UnsupportedModuleError: a module, operation or control flow cannot be carried exactly.
@@ -63,157 +96,149 @@ def trace_network(network: nn.Module, dt_s: float = DEFAULT_DT_S) -> TracedNetwo
     """
     if not dt_s > 0:
         raise UnsupportedModuleError(f"dt_s: is {dt_s}, allowed is a positive duration in seconds")
-    network = network.eval()
-    reading = _NetworkReading(network, _trace(network))
-    graph = Graph(nodes=reading.nodes, edges=tuple(reading.edges), dialect="float", dt_s=dt_s)
-    verify(graph, "float")
-    return TracedNetwork(graph, reading.states)
-
-
-class _Tracer(fx.Tracer):
-    """Stops at registered modules, spiking neurons and torch's own modules, so that errors name them."""
-
-    def is_leaf_module(self, module: nn.Module, qualified_name: str) -> bool:
-        if is_registered(module) or isinstance(module, snn.SpikingNeuron):
-            return True
-        return super().is_leaf_module(module, qualified_name)
-
-
-def _trace(network: nn.Module) -> fx.Graph:
+    if time_axis not in _AXES:
+        raise UnsupportedModuleError(f"time_axis: is '{time_axis}', allowed are {', '.join(_AXES)}")
     if is_registered(network):
         raise UnsupportedModuleError(
             f"network: is a bare {type(network).__name__}, allowed is a network of layers; wrap it in nn.Sequential"
         )
+    was_training = network.training
+    network.eval()
     try:
-        return _Tracer().trace(network)
-    except (fx.proxy.TraceError, TypeError, RuntimeError, ValueError, AttributeError, IndexError) as error:
+        return _first_readable(network, dt_s, inputs, _AXES[time_axis])
+    finally:
+        network.train(was_training)
+
+
+class _WrongAxis(UnsupportedModuleError):
+    """Forward takes single steps out of an input along an axis that is not the one it was read with."""
+
+
+def _first_readable(
+    network: nn.Module, dt_s: float, inputs: Mapping[str, Input] | None, axes: tuple[int | None, ...]
+) -> TracedNetwork:
+    refusal: UnsupportedModuleError | None = None
+    last: UnsupportedModuleError | None = None
+    for axis in axes:
+        try:
+            return _read(network, dt_s, inputs, axis)
+        except _WrongAxis as error:
+            last = error
+        except UnsupportedModuleError as error:
+            # what a forward for single steps says of itself is worth more than what fails with sequences
+            refusal = refusal or error
+    chosen = refusal or last
+    assert chosen is not None
+    raise chosen
+
+
+def _read(network: nn.Module, dt_s: float, inputs: Mapping[str, Input] | None, axis: int | None) -> TracedNetwork:
+    known = dict(inputs or {})
+    for _ in range(len(inspect.signature(network.forward).parameters) + 1):
+        tape = Tape()
+        result = _run(network, tape, known, axis)
+        if inputs is not None or tape.mistaken is None:
+            return _understand(tape, result, known, dt_s, axis)
+        name, size = tape.mistaken
+        known[name] = Input(shape=(size,))
+    raise UnsupportedModuleError(
+        f"network {type(network).__name__}: the shapes of its inputs cannot be found; name them"
+    )
+
+
+def _run(network: nn.Module, tape: Tape, known: Mapping[str, Input], axis: int | None) -> Any:
+    """Run forward on example tensors, with the network's own states set aside."""
+    arguments = {}
+    for name, parameter in inspect.signature(network.forward).parameters.items():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            continue
+        if name in known or parameter.default is parameter.empty:
+            shape = known[name].shape if name in known else (FIRST_GUESS,)
+            leading = {None: (BATCH,), 0: (TRACED_STEPS, BATCH), 1: (BATCH, TRACED_STEPS)}[axis]
+            arguments[name] = record_input(tape, name, torch.zeros(*leading, *shape))
+    unknown = set(known) - set(arguments)
+    if unknown:
+        raise UnsupportedModuleError(f"input {min(unknown)}: forward has no such parameter; rename the array")
+    try:
+        with _states_set_aside(network), torch.no_grad(), recording(network, tape):
+            return network(**arguments)
+    except UnsupportedModuleError:
+        if tape.mistaken is None:
+            raise
+        return None
+    except (TypeError, RuntimeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError) as error:
+        if tape.mistaken is not None:
+            return None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise UnsupportedModuleError(
-            f"network {type(network).__name__}: forward cannot be traced ({reason}); write forward for one time "
-            "step, without loops over time or branches on values"
+            f"network {type(network).__name__}: forward cannot be traced ({reason}); name the inputs' shapes, and say "
+            "with time_axis where forward has the time"
         ) from error
 
 
-class _NetworkReading:
-    """One walk over the traced operations, collecting nodes and edges."""
+@contextlib.contextmanager
+def _states_set_aside(network: nn.Module) -> Iterator[None]:
+    """Start all neurons at rest, and give them back their states and thresholds afterwards."""
+    kept = [(module, dict(module._buffers)) for module in network.modules() if read_states(module)]
+    for module, _ in kept:
+        for name in read_states(module):
+            module._buffers[name] = torch.zeros(0)
+    try:
+        yield
+    finally:
+        for module, buffers in kept:
+            module._buffers.update(buffers)
 
-    def __init__(self, network: nn.Module, traced: fx.Graph) -> None:
-        self.network = network
-        self.nodes: dict[str, Node] = {}
-        self.edges: list[Edge] = []
-        self.values: dict[fx.Node, Any] = {}
-        self.placeholders: set[str] = set()
-        self.states: dict[str, str] = {}
-        for operation in traced.nodes:
-            self.values[operation] = getattr(self, f"_read_{operation.op}")(operation)
 
-    def _read_placeholder(self, operation: fx.Node) -> Value:
-        self.placeholders.add(str(operation.target))
-        return Value(str(operation.target))
-
-    def _read_get_attr(self, operation: fx.Node) -> torch.Tensor:
-        value = operator.attrgetter(str(operation.target))(self.network)
-        if not isinstance(value, torch.Tensor) or bool((value != 0).any()):
-            raise UnsupportedModuleError(
-                f"attribute {operation.target}: only zero initial membranes may enter forward as constants; "
-                "pass other values through a module"
-            )
-        return value
-
-    def _read_call_function(self, operation: fx.Node) -> Any:
-        if operation.target is operator.getitem:
-            container, index = self._resolve(operation.args[0]), operation.args[1]
-            if isinstance(container, tuple) and isinstance(index, int) and index < len(container):
-                return container[index]
-        raise self._refuse_operation(operation, getattr(operation.target, "__name__", str(operation.target)))
-
-    def _read_call_method(self, operation: fx.Node) -> Any:
-        raise self._refuse_operation(operation, f"Tensor.{operation.target}")
-
-    def _refuse_operation(self, operation: fx.Node, what: str) -> UnsupportedModuleError:
-        return UnsupportedModuleError(
-            f"operation {operation.name}: {what} between layers cannot be exported; supported are calls of "
-            "layers and unpacking (spikes, membrane)"
+def _understand(tape: Tape, result: Any, known: Mapping[str, Input], dt_s: float, axis: int | None) -> TracedNetwork:
+    if axis != 1 and _walks_along(tape, 0 if axis is None else 1):
+        raise _WrongAxis(
+            "network: forward takes its input apart along the batch axis; say with time_axis where forward has the time"
         )
-
-    def _read_call_module(self, operation: fx.Node) -> Any:
-        name = str(operation.target)
-        module = self.network.get_submodule(name)
-        arguments = self._bind(module, operation, name)
-        first = next(iter(arguments.values()), None)
-        call = ModuleCall(name, module, arguments, self._size(first))
-        if name in self.nodes:
-            raise call.refuse("is called more than once; write forward for one time step, and use a layer per place")
-        reading = read_module(call)
-        if isinstance(reading, PassThrough):
-            return self._resolve(reading.argument)
-        self.nodes[name] = reading.node
-        for port, value in reading.ports.items():
-            if value is not None:
-                self._connect(value, name, port, call)
-        if reading.state is not None:
-            self._check_state(arguments.get(reading.state), call)
-        return (Value(name), Value(name, is_state=True)) if reading.returns_state else Value(name)
-
-    def _bind(self, module: nn.Module, operation: fx.Node, name: str) -> dict[str, Any]:
-        resolved = fx.map_arg((operation.args, operation.kwargs), self.values.__getitem__)
-        try:
-            bound = inspect.signature(module.forward).bind(*resolved[0], **resolved[1])
-        except TypeError as error:
-            raise UnsupportedModuleError(f"module {name}: called with wrong arguments ({error})") from error
-        return dict(bound.arguments)
-
-    def _resolve(self, argument: Any) -> Any:
-        return self.values[argument] if isinstance(argument, fx.Node) else argument
-
-    def _size(self, value: Any) -> int | None:
-        node = self.nodes.get(value.node) if isinstance(value, Value) else None
-        return None if node is None else node.size
-
-    def _connect(self, value: Any, name: str, port: str, call: ModuleCall) -> None:
-        if not isinstance(value, Value) or value.is_state:
-            raise call.refuse(f"argument for '{port}' is not the spikes or currents of a layer")
-        if value.node in self.placeholders and value.node not in self.nodes:
-            self._add_input(value.node, name, port, call)
-        self.edges.append(Edge(value.node, name, port))
-
-    def _add_input(self, source: str, name: str, port: str, call: ModuleCall) -> None:
-        """Size and kind of an input follow from the first port that it arrives at."""
-        node = self.nodes[name]
-        if isinstance(node, Linear):
-            self.nodes[source] = Input(size=int(node.weight.shape[1]))
-        elif isinstance(node, DYNAMIC) and port == "context":
-            self.nodes[source] = Input(size=node.controller.num_context, kind="graded")
-        elif isinstance(node, DYNAMIC) and port == "population":
-            self.nodes[source] = Input(size=node.controller.population)
-        else:
-            raise call.refuse("is driven by the network's input directly, put an nn.Linear before it")
-
-    def _check_state(self, state: Any, call: ModuleCall) -> None:
-        """A membrane must start at zero and belong to this neuron alone."""
-        if state is None or isinstance(state, torch.Tensor):
-            return
-        if not isinstance(state, Value) or state.node in self.nodes:
-            raise call.refuse("its membrane argument comes from another layer, pass its own membrane or None")
-        self.states[state.node] = call.name
-
-    def _read_output(self, operation: fx.Node) -> None:
-        result = fx.map_arg(operation.args[0], self.values.__getitem__)
-        for name, value in named_outputs(result).items():
-            if isinstance(value, tuple):
-                value = value[0]
-            if not isinstance(value, Value) or value.node not in self.nodes:
-                raise UnsupportedModuleError(f"output {name}: is not the spikes of a layer; return spikes")
-            if value.is_state:
-                continue
-            self.nodes[name] = Output(size=self.nodes[value.node].size)
-            self.edges.append(Edge(value.node, name))
+    unrolled = Unrolled(tape, axis)
+    emission = Emission(unrolled, known, EMITTERS)
+    emission.emit_layers()
+    for name, value in named_outputs(result).items():
+        output = read_output(unrolled, name, value)
+        if output is None:
+            continue
+        source = emission.value(output)
+        is_graded = len(source.terms) == 1 and source.terms[0][0].endswith(GAIN_SUFFIX)
+        if len(source.terms) != 1 or not (source.spikes or is_graded) or source.offset is not None:
+            raise UnsupportedModuleError(f"output {name}: is not the spikes of a layer; return spikes")
+        (term,) = source.terms
+        emission.nodes[name] = Output(shape=source.shape)
+        emission.edges.append(Edge(term[0], name, delay=term[1]))
+    graph = prune(Graph(nodes=emission.nodes, edges=tuple(emission.edges), dialect="float", dt_s=dt_s))
+    verify(graph, "float")
+    loops = axis is None and unrolled.num_steps > 1
+    return TracedNetwork(
+        graph=graph,
+        states={name: (_module_of(layer), state) for name, (layer, state) in unrolled.states.items()},
+        calls=_calls(unrolled),
+        time_axis=axis,
+        fixed_steps=unrolled.num_steps if loops else 1,
+    )
 
 
-def named_outputs(result: Any) -> Mapping[str, Any]:
-    """Name what a network returned: a dict's own keys, `output_<i>` for a tuple, `output` for one tensor."""
-    if isinstance(result, Mapping):
-        return {str(name): value for name, value in result.items()}
-    if isinstance(result, (tuple, list)):
-        return {f"output_{index}": value for index, value in enumerate(result)}
-    return {"output": result}
+def _walks_along(tape: Tape, axis: int) -> bool:
+    """Tell whether forward indexes an input along an axis, step by step."""
+    for operation in tape.operations:
+        source = operation.arguments.get("0")
+        is_input = isinstance(source, Ref) and tape.operations[source.index].is_input
+        if is_input and step_of(operation, 0, axis) is not None:
+            return True
+    return False
+
+
+def _module_of(layer: str) -> str:
+    return layer.split(" #")[0]
+
+
+def _calls(unrolled: Unrolled) -> dict[str, tuple[str, ...]]:
+    """Module to its layers, in the order in which a step calls them."""
+    first = sorted(unrolled.layers, key=lambda layer: unrolled.layers[layer][0])
+    calls: dict[str, tuple[str, ...]] = {}
+    for layer in first:
+        calls[_module_of(layer)] = (*calls.get(_module_of(layer), ()), layer)
+    return calls

@@ -1,8 +1,9 @@
-"""Runs the network that was read, step by step in snnTorch: recorded for parity, or bare for timing."""
+"""Runs the network that was read in snnTorch: recorded for parity, or bare for timing."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 import torch
@@ -12,39 +13,115 @@ from torch.utils.flop_counter import FlopCounterMode
 from hardware_profiles.arithmetic import CONTEXT_FRACTION_BITS, CONTEXT_MAX
 
 from .deployment import Deployment
-from .graph import Graph
-from .nodes import LIF, NEURONS, DynamicThresholdLIF, Output
-from .reader import TracedNetwork, named_outputs, trace_network
-from .trace import Array, LayerTrace, Trace, check_inputs
+from .errors import InputDataError
+from .nodes import LIF, Input, Node, Output
+from .read_outputs import named_outputs
+from .reader import TracedNetwork, trace_network
+from .registry import read_states
+from .trace import Array, LayerTrace, Trace, arriving_at, check_inputs
 
 
 @torch.no_grad()
 def run_torch(network: nn.Module, traced: TracedNetwork, inputs: Mapping[str, Array]) -> Trace:
-    """Run a one-step network over time.
+    """Run a network over time, as its own forward does.
 
     Args:
         network: the network, in eval mode, on the CPU.
         traced: how it was read.
-        inputs: name to [T, B, n].
+        inputs: name to [T, B, *shape].
 
     Returns:
-        Spikes and membranes (after a hard reset) of every neuron module, float32.
+        Spikes and membranes (as the nodes' equations store them) of every neuron module, float32.
+
+    Raises:
+        InputDataError: the inputs do not fit, or forward fixes the number of steps itself and they have another.
     """
-    num_steps, _ = check_inputs(traced.graph, inputs)
-    neurons = {name: network.get_submodule(name) for name in traced.graph.of_type(NEURONS)}
-    recorder = _Recorder(traced.graph)
-    handles = [module.register_forward_hook(recorder.hook(name)) for name, module in neurons.items()]
-    for module in neurons.values():
-        module.mem = torch.zeros(0)
+    check_inputs(traced.graph, inputs)
+    recorder = _Recorder(network, traced)
     try:
-        for t in range(num_steps):
-            step = {name: torch.as_tensor(array[t].astype(np.float32)) for name, array in inputs.items()}
-            states = {name: neurons[neuron].mem for name, neuron in traced.states.items()}
-            network(**step, **states)
+        _drive(network, traced, {
+            name: torch.as_tensor(np.stack([arriving_at(node, step) for step in inputs[name]]).astype(np.float32))
+            for name, node in traced.graph.inputs().items()
+        })  # fmt: skip
     finally:
-        for handle in handles:
-            handle.remove()
+        recorder.remove()
     return recorder.trace()
+
+
+def _drive(network: nn.Module, traced: TracedNetwork, inputs: Mapping[str, torch.Tensor]) -> list[Mapping[str, Any]]:
+    """Run a network from rest on inputs [T, B, *shape], and return what it returned, call by call."""
+    modules = {name: network.get_submodule(name) for name in traced.calls}
+    device = next(iter(inputs.values())).device
+    for module in modules.values():
+        for state in read_states(module):
+            setattr(module, state, torch.zeros(0, device=device))
+    if traced.time_axis is not None:
+        series = {name: values.transpose(0, traced.time_axis) for name, values in inputs.items()}
+        return [named_outputs(network(**series))]
+    if traced.fixed_steps > 1:
+        return [named_outputs(network(**_constant_input(inputs, traced.fixed_steps)))]
+    results = []
+    for t in range(len(next(iter(inputs.values())))):
+        states = {name: getattr(modules[module], state) for name, (module, state) in traced.states.items()}
+        results.append(named_outputs(network(**{name: values[t] for name, values in inputs.items()}, **states)))
+    return results
+
+
+def _constant_input(inputs: Mapping[str, torch.Tensor], num_steps: int) -> dict[str, torch.Tensor]:
+    for name, values in inputs.items():
+        if len(values) != num_steps or not bool((values == values[:1]).all()):
+            raise InputDataError(
+                f"input {name}: forward sees one constant input for {num_steps} steps, allowed are {num_steps} equal "
+                "steps; repeat the sample over time"
+            )
+    return {name: values[0] for name, values in inputs.items()}
+
+
+class _Recorder:
+    """Forward hooks on every neuron module."""
+
+    def __init__(self, network: nn.Module, traced: TracedNetwork) -> None:
+        self.graph = traced.graph
+        self.spikes: dict[str, list[Array]] = {}
+        self.membranes: dict[str, list[Array]] = {}
+        self.handles = [
+            network.get_submodule(name).register_forward_hook(self._hook(layers))
+            for name, layers in traced.calls.items()
+        ]
+
+    def _hook(self, layers: tuple[str, ...]) -> Callable[..., None]:
+        num_calls = 0
+
+        def record(module: nn.Module, arguments: object, result: object) -> None:
+            nonlocal num_calls
+            layer = layers[num_calls % len(layers)]
+            num_calls += 1
+            spikes = result[0] if isinstance(result, tuple) else result
+            assert isinstance(spikes, torch.Tensor) and isinstance(module.mem, torch.Tensor)
+            fired = (spikes != 0).flatten(1)
+            v = module.mem.flatten(1)
+            if _is_read_as_immediate(module, self.graph.nodes[layer]):
+                # snnTorch resets one step late; V = U (1 − S) is what it will start from
+                v = v * ~fired
+            self.spikes.setdefault(layer, []).append(fired.numpy().astype(np.uint8))
+            self.membranes.setdefault(layer, []).append(v.numpy().copy())
+
+        return record
+
+    def remove(self) -> None:
+        """Take the hooks off again."""
+        for handle in self.handles:
+            handle.remove()
+
+    def trace(self) -> Trace:
+        return {
+            name: LayerTrace(s=np.stack(rows), v=np.stack(self.membranes[name])) for name, rows in self.spikes.items()
+        }
+
+
+def _is_read_as_immediate(module: nn.Module, node: Node) -> bool:
+    """Tell whether snnTorch's late reset to zero was read as one at once, see `nodes.LIF`."""
+    return isinstance(node, LIF) and node.reset == "zero" and not node.reset_delay and bool(module.reset_delay)
 
 
 def make_runner(deployment: Deployment, arrays: Mapping[str, Array], device: str) -> tuple[Callable[[], None], int]:
@@ -52,13 +129,13 @@ def make_runner(deployment: Deployment, arrays: Mapping[str, Array], device: str
 
     Args:
         deployment: chip and host segments; moved to `device`.
-        arrays: `[B, T, n]` (and host inputs `[B, ...]`), one batch.
+        arrays: `[B, T, *shape]` (and host inputs `[B, ...]`), one batch.
         device: `cpu` or `cuda`.
 
     Returns:
         (run, FLOP of one run, 2 per multiply-accumulate of matrix products; elementwise work is not counted).
     """
-    traced = trace_network(deployment.chip)
+    traced = trace_network(deployment.chip, inputs=example_inputs(deployment, arrays), time_axis=deployment.time_axis)
     deployment.module.to(device)
     tensors = {
         name: torch.as_tensor(np.asarray(array, dtype=np.float32), device=device) for name, array in arrays.items()
@@ -69,6 +146,13 @@ def make_runner(deployment: Deployment, arrays: Mapping[str, Array], device: str
     return runner, counter.get_total_flops()
 
 
+def example_inputs(deployment: Deployment, arrays: Mapping[str, Array]) -> dict[str, Input] | None:
+    """Return shapes of the chip's inputs as far as arrays tell; None if host segments make some of them."""
+    if deployment.hosts:
+        return None
+    return {name: Input(shape=array.shape[2:]) for name, array in arrays.items()}
+
+
 class _Runner:
     """One forward pass of host segments and chip, in torch."""
 
@@ -76,7 +160,6 @@ class _Runner:
         self, deployment: Deployment, traced: TracedNetwork, tensors: Mapping[str, torch.Tensor], device: str
     ) -> None:
         self.deployment, self.traced, self.tensors, self.device = deployment, traced, tensors, device
-        self.neurons = {name: deployment.chip.get_submodule(name) for name in traced.graph.of_type(NEURONS)}
 
     @torch.no_grad()
     def __call__(self) -> None:
@@ -97,41 +180,19 @@ class _Runner:
         return known
 
     def _rates(self, known: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        for module in self.neurons.values():
-            module.mem = torch.zeros(0, device=self.device)
-        inputs = {name: known[name] for name in self.traced.graph.inputs()}
-        num_steps = next(iter(inputs.values())).shape[1]
-        sums: dict[str, torch.Tensor] = {}
-        for t in range(num_steps):
-            states = {name: self.neurons[neuron].mem for name, neuron in self.traced.states.items()}
-            result = named_outputs(self.deployment.chip(**{name: x[:, t] for name, x in inputs.items()}, **states))
-            for name in self.traced.graph.of_type(Output):
-                spikes = result[name][0] if isinstance(result[name], tuple) else result[name]
-                sums[name] = sums[name] + spikes if name in sums else spikes
-        return {f"{name}_rate": total / num_steps for name, total in sums.items()}
+        inputs = {name: known[name].transpose(0, 1) for name in self.traced.graph.inputs()}
+        num_steps = len(next(iter(inputs.values())))
+        results = _drive(self.deployment.chip, self.traced, inputs)
+        rates = {}
+        for name in self.traced.graph.of_type(Output):
+            spikes = [_spikes(result[name]) for result in results]
+            total = torch.stack(spikes).sum(dim=0)
+            # a forward with the loop inside returns all steps at once
+            rates[f"{name}_rate"] = (total.sum(dim=0) if len(results) < num_steps else total) / num_steps
+        return rates
 
 
-class _Recorder:
-    def __init__(self, graph: Graph) -> None:
-        self.graph = graph
-        self.spikes: dict[str, list[Array]] = {}
-        self.membranes: dict[str, list[Array]] = {}
-
-    def hook(self, name: str) -> Callable[..., None]:
-        node = self.graph.nodes[name]
-        hard = isinstance(node, DynamicThresholdLIF) or (isinstance(node, LIF) and node.reset == "zero")
-
-        def record(module: nn.Module, arguments: object, result: object) -> None:
-            spikes = result[0] if isinstance(result, tuple) else result
-            assert isinstance(spikes, torch.Tensor) and isinstance(module.mem, torch.Tensor)
-            # snnTorch resets one step late; V = U (1 − S) is what it will start from
-            v = module.mem * (1 - spikes) if hard else module.mem
-            self.spikes.setdefault(name, []).append(spikes.numpy().astype(np.uint8))
-            self.membranes.setdefault(name, []).append(v.numpy().copy())
-
-        return record
-
-    def trace(self) -> Trace:
-        return {
-            name: LayerTrace(s=np.stack(rows), v=np.stack(self.membranes[name])) for name, rows in self.spikes.items()
-        }
+def _spikes(value: Any) -> torch.Tensor:
+    if isinstance(value, tuple):
+        value = value[0]
+    return torch.stack(value) if isinstance(value, list) else torch.as_tensor(value)

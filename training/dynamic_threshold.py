@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from export.nodes import DynamicThresholdLIF as DynamicThresholdNode
-from export.registry import ModuleCall, Reading, register_module
+from export.registry import IGNORED, ModuleCall, Reading, register_module
 from export.snntorch_modules import per_neuron
 from hardware_profiles.arithmetic import (
     CONTEXT_FRACTION_BITS,
@@ -210,16 +210,17 @@ class DynamicThresholdLIF(snn.SpikingNeuron):
 def read_dynamic_threshold(call: ModuleCall) -> Reading:
     """Reading function of `DynamicThresholdLIF`, see `export.registry`."""
     module = cast(DynamicThresholdLIF, call.module)
-    size = call.need_size()
-    node = DynamicThresholdNode(
-        beta=per_neuron(module.beta, size, call, "beta"), controller=module.threshold_block.controller()
+    controller = module.threshold_block.controller()
+    context = "context" if controller.num_context else IGNORED
+    ports = {"input_": "input", "population": "population", "context": context}
+    return Reading(
+        node=DynamicThresholdNode(beta=per_neuron(module.beta, call, "beta"), controller=controller), ports=ports
     )
-    ports = {
-        "input": call.arguments["input_"],
-        "population": call.arguments["population"],
-        "context": call.arguments.get("context") if node.controller.num_context else None,
-    }
-    return Reading(node, ports, state="mem", returns_state=not module.init_hidden)
 
 
-register_module(DynamicThresholdLIF, read_dynamic_threshold)
+def _wanted_sizes(module: nn.Module) -> dict[str, int]:
+    block = cast(DynamicThresholdLIF, module).threshold_block
+    return {"population": block.population, "context": block.weight_context.numel()}
+
+
+register_module(DynamicThresholdLIF, read_dynamic_threshold, states=("mem",), sizes=_wanted_sizes)
