@@ -11,7 +11,7 @@ FIND_LINKS := $(addprefix --find-links ,$(PIP_FIND_LINKS))
 # one thread: the layers are small, and two threads that wait for each other are slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lock demo render prepare train export simulate profile test test-full check lint format bench clean
+.PHONY: help setup lock demo render prepare train export simulate profile test test-full crosscheck-netx check lint format bench clean
 
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -35,7 +35,8 @@ lock: $(UV) ## compile requirements.in into requirements.txt
 
 TEST_GROUPS := --group test_seen --group test_unseen
 NETWORK := training.mdst:make_deployment
-INPUT := --input $(RUN)/dataset/dataset.h5 $(TEST_GROUPS)
+DATASET := $(RUN)/dataset/dataset.h5
+INPUT := --input $(DATASET) $(TEST_GROUPS)
 CHECKPOINT := $(RUN)/training/checkpoint.safetensors
 
 demo: profile ## video to joules on the rendered benchmark: runs/demo/report/report.html (minutes; reuses what is current)
@@ -51,7 +52,8 @@ train: prepare ## train the MDST in snnTorch
 	$(BIN)/python -m training fit --config $(CONFIG) --data $(RUN)/dataset --out $(RUN)/training
 
 export: train ## NIR, integers, ONNX, float parity
-	$(BIN)/python -m export $(NETWORK) --checkpoint $(CHECKPOINT) $(INPUT) --config $(CONFIG) --out $(RUN)/export
+	$(BIN)/python -m export $(NETWORK) --checkpoint $(CHECKPOINT) --example $(DATASET) $(TEST_GROUPS) \
+	  --config $(CONFIG) --out $(RUN)/export
 
 simulate: export ## run the test clips on Lava, fused and one Process per node
 	$(BIN)/python -m lava_runtime $(RUN)/export $(INPUT) --config $(CONFIG) --out $(RUN)/simulation
@@ -79,6 +81,15 @@ bench: setup ## timings of both sides, interleaved, with ratios
 
 test-full: setup ## the test suite with ten times as many random graphs
 	AXONPORT_FULL=1 $(BIN)/python -m pytest
+
+crosscheck-netx: .venv-netx/ready ## exported netx files in lava-dl's own reader, on stock Lava
+	.venv-netx/bin/python -m pytest tests/crosscheck/test_netx.py
+
+.venv-netx/ready: requirements.txt requirements-netx.txt $(UV)
+	$(UV) venv -q --clear --python 3.11 .venv-netx 2>/dev/null || $(UV) venv -q --clear --python $(PYTHON) .venv-netx
+	$(UV) pip install -q --python .venv-netx/bin/python $(FIND_LINKS) -r requirements.txt
+	$(UV) pip install -q --python .venv-netx/bin/python --no-deps -r requirements-netx.txt
+	@touch $@
 
 check: lint test ## what CI runs
 

@@ -6,7 +6,8 @@ import argparse
 import dataclasses
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -15,18 +16,21 @@ from hardware_profiles.artifact import commit, machine, write_json
 from hardware_profiles.command import run_command
 from hardware_profiles.errors import ConfigError
 
-from . import events, fused_vs_processes, training_step
+from . import events, fused_vs_processes, onnx_scan, training_step
 from .comparison import Comparison
 
-BENCHMARKS = {
+BENCHMARKS: dict[str, Callable[[bool, int], Comparison]] = {
     "lava": fused_vs_processes.compare,
     "events": events.compare,
     "training": training_step.compare,
+    "onnx-1": partial(onnx_scan.compare, batch=1),
+    "onnx-8": partial(onnx_scan.compare, batch=8),
+    "onnx-128": partial(onnx_scan.compare, batch=128),
 }
 HIGH_LOAD = 0.5
 """Processes that want a core, per core, above which timings say little."""
 EPILOG = """examples:
-  python -m benchmarks                          all three, minutes
+  python -m benchmarks                          all of them, minutes
   python -m benchmarks --quick                  small sizes, to see that they run
   python -m benchmarks lava --rounds 7 --out bench.json
 
@@ -38,7 +42,7 @@ def build_parser() -> argparse.ArgumentParser:
     """Return the command's parser."""
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks",
-        description="Timings with baselines: Lava runs, event generation, training steps.",
+        description="Timings with baselines: Lava runs, event generation, training steps, ONNX Runtime.",
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hardware_profiles.artifact import atomic_folder, is_current, provenance
+from hardware_profiles.artifact import atomic_folder, is_current, provenance, read_json
 from hardware_profiles.command import run_command
 from hardware_profiles.config import as_mapping, read_section
 from hardware_profiles.rungs import PARITY_FILE, Rung, print_rungs, read_parity
@@ -16,17 +17,22 @@ from hardware_profiles.rungs import PARITY_FILE, Rung, print_rungs, read_parity
 from .config import ExportConfig
 
 EPILOG = """\
-The network is a module whose forward computes ONE time step: forward(x) with init_hidden=True neurons, or
-forward(x, mem, ...) with membranes passed by hand. The factory returns it, or an export.deployment.Deployment.
+The network is an nn.Module whose forward computes one time step, forward(x) or forward(x, mem, ...), or loops over
+time itself, over x[t] or x[:, t]; neurons keep their membranes (init_hidden=True) or are handed them. Its factory
+returns it, or an export.deployment.Deployment (host parts before and after the chip, where forward has the time, dt).
+Instead of a factory, name a .nir file of any framework.
 
 examples:
-  python -m export my_net:make_model --checkpoint weights.pt --input spikes.npz --out runs/mine
-      spikes.npz holds one array per parameter of forward, [samples, steps, channels], spikes 0/1
-  python -m export training.mdst:make_deployment --checkpoint runs/demo/training/checkpoint.safetensors \\
-      --input runs/demo/dataset/dataset.h5 --group test_seen --group test_unseen --out runs/demo/export
+  python -m export my_net:make_model --checkpoint weights.pt --example spikes.npz --out runs/mine
+      spikes.npz holds one array per input of forward, [samples, steps, *shape], spikes 0/1 or small integers
+  python -m export theirs.nir --dt 1e-4 --example spikes.npz --out runs/theirs
+      arrays are named like the file's input nodes; NIR has no time step, so say the one it was made with
+  python -m export my_net:make_model --checkpoint weights.pt --example spikes.npz --standard-only --out runs/portable
+      NIR's own nodes only, for other readers; what they cannot say is refused by name
 
-writes model.nir (float), integer_model.h5, host_*.onnx, deployment.json, parity.json, export_report.json.
-exit code 1 if snnTorch and the exported graph disagree in more than --max-mismatch neuron-steps, 2 for bad input.
+writes model.nir (float), integer_model.h5, network.onnx, network.net (lava-dl netx, if it can say the network),
+host_*.onnx, deployment.json, parity.json, export_report.json.
+exit code 1 if more than --max-mismatch neuron-steps disagree with snnTorch beyond rounding, 2 for bad input.
 """
 
 
@@ -38,12 +44,18 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("factory", help="module:function that returns the network; the current folder is searched")
+    result.add_argument("network", help="module:function (the current folder is searched), or a .nir file")
     result.add_argument("--checkpoint", type=Path, help=".safetensors, or torch.save(model.state_dict())")
-    result.add_argument("--input", type=Path, required=True, help=".npz or HDF5 with example inputs [N, T, n]")
+    result.add_argument("--example", type=Path, required=True, help=".npz or HDF5 with inputs [N, T, *shape]")
     result.add_argument("--group", action="append", default=[], help="HDF5 group to read; repeat to concatenate")
+    result.add_argument("--dt", type=float, help="time step in seconds of a .nir file that does not say it")
+    result.add_argument("--calibrate", action="store_true", help="choose integer scales by the example's spikes")
+    result.add_argument("--standard-only", action="store_true", help="write NIR's own nodes only, or refuse by name")
+    result.add_argument(
+        "--freeze-thresholds", action="store_true", help="with --standard-only: let dynamic thresholds stand still"
+    )
     result.add_argument("--config", type=Path, help="TOML file with a table [export]; defaults are good")
-    result.add_argument("--max-mismatch", type=int, default=0, help="spikes that may differ from snnTorch (default 0)")
+    result.add_argument("--max-mismatch", type=int, default=0, help="disagreements with snnTorch allowed (default 0)")
     result.add_argument("--out", type=Path, required=True, help="folder to write; replaced as a whole")
     return result
 
@@ -51,16 +63,26 @@ def parser() -> argparse.ArgumentParser:
 def handle(args: argparse.Namespace) -> int:
     """Run the command."""
     config = read_section(args.config, "export", ExportConfig) if args.config else ExportConfig()
-    files = {"input": args.input} | ({"checkpoint": args.checkpoint} if args.checkpoint else {})
-    settings = {**as_mapping(config), "factory": args.factory, "groups": args.group}
+    if args.calibrate:
+        config = dataclasses.replace(config, calibrate=True)
+    files = {"input": args.example} | ({"checkpoint": args.checkpoint} if args.checkpoint else {})
+    if _is_nir(args):
+        files["network"] = Path(args.network)
+    settings = {
+        **as_mapping(config), "factory": args.network, "groups": args.group, "dt": args.dt,
+        "standard_only": args.standard_only, "freeze_thresholds": args.freeze_thresholds,
+    }  # fmt: skip
     manifest = provenance("export", settings, files)
     if is_current(args.out, manifest):
         print(f"{args.out}: up to date")
         return _exit_code(read_parity(args.out / PARITY_FILE), args.max_mismatch)
     rungs = _export(args, config, manifest)
-    print_rungs(rungs)
-    print(f"exported to {args.out}")
+    _tell(args.out, rungs)
     return _exit_code(rungs, args.max_mismatch)
+
+
+def _is_nir(args: argparse.Namespace) -> bool:
+    return str(args.network).endswith(".nir")
 
 
 def _export(args: argparse.Namespace, config: ExportConfig, manifest: Mapping[str, Any]) -> tuple[Rung, ...]:
@@ -68,18 +90,41 @@ def _export(args: argparse.Namespace, config: ExportConfig, manifest: Mapping[st
     from hardware_profiles.profile import integer_format
 
     from .arrays import load_arrays
-    from .deployment import load_deployment, needed_arrays
-    from .export_network import export_network
+    from .deployment import load_deployment, wanted_arrays
+    from .export_network import NetworkExport, NirOptions
+    from .nir_file import read_nir
 
-    deployment = load_deployment(args.factory, args.checkpoint)
-    arrays = load_arrays(args.input, args.group, needed_arrays(deployment), config.num_samples)
+    options = NirOptions(standard_only=args.standard_only, freeze_thresholds=args.freeze_thresholds)
+    fmt = integer_format(config.profile)
+    if _is_nir(args):
+        path = Path(args.network)
+        arrays = load_arrays(args.example, args.group, set(read_nir(path, args.dt).inputs()), config.num_samples)
+        with atomic_folder(args.out, manifest) as folder:
+            return NetworkExport(fmt, config, options, folder).export_nir(path, args.dt, arrays)
+    deployment = load_deployment(args.network, args.checkpoint)
+    needed, possible = wanted_arrays(deployment)
+    arrays = load_arrays(args.example, args.group, needed, config.num_samples, possible)
     with atomic_folder(args.out, manifest) as folder:
-        return export_network(deployment, args.factory, arrays, integer_format(config.profile), folder)
+        return NetworkExport(fmt, config, options, folder).export_deployment(deployment, args.network, arrays)
+
+
+def _tell(out: Path, rungs: Sequence[Rung]) -> None:
+    from .export_report import print_report
+    from .package import REPORT_FILE
+
+    print_report(read_json(out / REPORT_FILE))
+    print_rungs(rungs)
+    print(f"exported to {out}")
 
 
 def _exit_code(rungs: Sequence[Rung], max_mismatch: int) -> int:
     """Say again of a folder that is up to date what was said when it was made."""
-    mismatches = sum(layer.mismatches for rung in rungs if rung.exactness == "exact" for layer in rung.layers)
+    mismatches = sum(
+        layer.unexplained or 0 if rung.exactness == "bounded" else layer.mismatches
+        for rung in rungs
+        if rung.exactness != "quantised"
+        for layer in rung.layers
+    )
     if mismatches <= max_mismatch:
         return 0
     print(f"python -m export: {mismatches} spikes differ from snnTorch, allowed are {max_mismatch}", file=sys.stderr)

@@ -16,7 +16,11 @@ MAX_BYTES = 8 << 30
 
 
 def load_arrays(
-    path: Path, groups: Sequence[str], names: Collection[str], num_samples: int | None = None
+    path: Path,
+    groups: Sequence[str],
+    names: Collection[str],
+    num_samples: int | None = None,
+    optional: Collection[str] = (),
 ) -> dict[str, Array]:
     """Load the named arrays, concatenated over groups.
 
@@ -25,6 +29,7 @@ def load_arrays(
         groups: HDF5 groups to concatenate, such as the partitions of a data set; empty for the root.
         names: arrays wanted.
         num_samples: load only the first so many.
+        optional: arrays that are loaded too if they are there.
 
     Returns:
         name to array, first axis N.
@@ -34,19 +39,24 @@ def load_arrays(
     """
     if not path.is_file():
         raise InputDataError(f"input {path}: no such file; check the name")
-    parts = [_read(path, group, names) for group in (groups or [""])]
-    arrays = {name: np.concatenate([part[name] for part in parts])[:num_samples] for name in names}
+    parts = [_read(path, group, names, optional) for group in (groups or [""])]
+    arrays = {name: np.concatenate([part[name] for part in parts])[:num_samples] for name in parts[0]}
     lengths = {name: len(array) for name, array in arrays.items()}
     if len(set(lengths.values())) > 1 or 0 in lengths.values():
         raise InputDataError(f"input {path}: arrays have {lengths} samples, allowed is one number above 0")
     return arrays
 
 
-def _read(path: Path, group: str, names: Collection[str]) -> dict[str, Array]:
-    return _read_npz(path, group, names) if path.suffix == ".npz" else _read_hdf5(path, group, names)
+def _read(path: Path, group: str, names: Collection[str], optional: Collection[str]) -> dict[str, Array]:
+    read = _read_npz if path.suffix == ".npz" else _read_hdf5
+    return read(path, group, names, optional)
 
 
-def _read_npz(path: Path, group: str, names: Collection[str]) -> dict[str, Array]:
+def _wanted(present: Collection[str], names: Collection[str], optional: Collection[str]) -> list[str]:
+    return [*names, *(name for name in optional if name in present and name not in names)]
+
+
+def _read_npz(path: Path, group: str, names: Collection[str], optional: Collection[str]) -> dict[str, Array]:
     if group:
         raise InputDataError(f"input {path}: .npz files have no groups; leave out --group {group}")
     try:
@@ -55,7 +65,7 @@ def _read_npz(path: Path, group: str, names: Collection[str]) -> dict[str, Array
                 raise InputDataError(f"input {path}: unpacks to more than {MAX_BYTES >> 30} GiB; split it")
         with np.load(path, allow_pickle=False) as file:
             _check_names(path, set(file.files), names, group)
-            return {name: _numeric(path, name, file[name]) for name in names}
+            return {name: _numeric(path, name, file[name]) for name in _wanted(file.files, names, optional)}
     except (zipfile.BadZipFile, ValueError, OSError, EOFError, KeyError) as error:
         if isinstance(error, InputDataError):
             raise
@@ -64,13 +74,13 @@ def _read_npz(path: Path, group: str, names: Collection[str]) -> dict[str, Array
         ) from error
 
 
-def _read_hdf5(path: Path, group: str, names: Collection[str]) -> dict[str, Array]:
+def _read_hdf5(path: Path, group: str, names: Collection[str], optional: Collection[str]) -> dict[str, Array]:
     with open_checked(path) as file:
         if group and group not in file:
             raise InputDataError(f"input {path}: no group '{group}', allowed are {', '.join(sorted(file))}")
         container = file[group] if group else file
         _check_names(path, set(container), names, group)
-        return {name: _numeric(path, name, container[name][()]) for name in names}
+        return {name: _numeric(path, name, container[name][()]) for name in _wanted(container, names, optional)}
 
 
 def _check_names(path: Path, present: set[str], names: Collection[str], group: str) -> None:

@@ -46,13 +46,28 @@ def load_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]
         raise ExportError(f"checkpoint {path}: {path.stat().st_size} bytes, allowed are {MAX_BYTES}")
     state, config = _read_safetensors(path) if path.suffix == ".safetensors" else _read_torch(path)
     for name, tensor in state.items():
-        if not isinstance(tensor, torch.Tensor):
-            raise ExportError(
-                f"checkpoint {path}: '{name}' is {type(tensor).__name__}, allowed are tensors; save model.state_dict()"
-            )
-        if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-            raise ExportError(f"checkpoint {path}: '{name}' holds NaN or infinite values; train again")
+        _check_tensor(path, name, tensor)
     return state, config
+
+
+def _check_tensor(path: Path, name: object, tensor: object) -> None:
+    """Admit only tensors that lie in memory as they are, finite and under a name."""
+    if not isinstance(name, str):
+        raise ExportError(
+            f"checkpoint {path}: a key is {type(name).__name__}, allowed is text; save model.state_dict()"
+        )
+    if not isinstance(tensor, torch.Tensor):
+        raise ExportError(
+            f"checkpoint {path}: {name!r:.80} is {type(tensor).__name__}, allowed are tensors; save model.state_dict()"
+        )
+    plain = tensor.layout == torch.strided and tensor.device.type == "cpu" and not tensor.is_quantized
+    if not plain or tensor.numel() * tensor.element_size() > tensor.untyped_storage().nbytes():
+        raise ExportError(
+            f"checkpoint {path}: {name!r:.80} of shape {list(tensor.shape)} is sparse, quantized or repeats its "
+            "values, allowed are plain tensors; save them with .contiguous()"
+        )
+    if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
+        raise ExportError(f"checkpoint {path}: {name!r:.80} holds NaN or infinite values; train again")
 
 
 def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
@@ -62,8 +77,10 @@ def _read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, An
             names = file.keys()
             state = {name: file.get_tensor(name) for name in names}
         config = json.loads(metadata.get("config", "{}"))
-    except (safetensors.SafetensorError, OSError, ValueError) as error:
-        raise ExportError(f"checkpoint {path}: not a readable safetensors file ({error}); save it again") from error
+    except (safetensors.SafetensorError, OSError, ValueError, RuntimeError, RecursionError, MemoryError) as error:
+        raise ExportError(
+            f"checkpoint {path}: not a readable safetensors file ({_first_line(error)}); save it again"
+        ) from error
     if not isinstance(config, dict):
         raise ExportError(f"checkpoint {path}: its config is {type(config).__name__}, allowed is a table")
     return state, config

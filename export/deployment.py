@@ -131,7 +131,7 @@ def chip_input_specs(deployment: Deployment, arrays: Mapping[str, Array]) -> dic
     Raises:
         InputDataError: values are neither spikes nor integers, and no host segment made them.
     """
-    made = {name for host in deployment.hosts for name in host.outputs}
+    made = {name for host in deployment.hosts for name in host.outputs}  # in floats, quantised on their way
     parameters = inspect.signature(deployment.chip.forward).parameters
     return {
         name: Input(shape=array.shape[2:], kind="graded" if name in made else _kind(name, array))

@@ -12,7 +12,7 @@ import torch
 from .float_neurons import Parameters, Snn, State, advance, never_owes, owes_last_spike, settle
 from .nodes import LIF, AlphaLIF, CubaLIF, DynamicThresholdLIF, Threshold
 from .trace import Array, LayerTrace
-from .tracked import Number, Tracked, exact, heaviside, value_of
+from .tracked import Number, Tracked, exact, heaviside, value_of, without
 
 Ports = Mapping[str, Number | None]
 
@@ -151,7 +151,7 @@ class _DynamicLayer:
         own = heaviside(u, theta)
         self.record.decision(own, u - theta)
         seen = _seen(own, forced)
-        self.v = u * (1 - seen)
+        self.v = without(u, seen)
         self.record.membrane(self.v)
         return seen
 

@@ -11,7 +11,7 @@ from functools import singledispatch
 import torch
 
 from .nodes import LIF, AlphaLIF, CubaLIF
-from .tracked import Number
+from .tracked import Number, without
 
 Snn = LIF | CubaLIF | AlphaLIF
 
@@ -69,7 +69,7 @@ def advance(
 def _(
     node: LIF, p: Parameters, state: State, x: Number, z: Number | None, theta: Number, r: Number
 ) -> tuple[Number, tuple[Number, ...]]:
-    u = (1 - r) * state.u if node.reset == "zero" else state.u
+    u = without(state.u, r) if node.reset == "zero" else state.u
     u = _with(p.beta * u + x, z)
     return _reset(node, u, theta, r), ()
 
@@ -93,9 +93,9 @@ def _(
     e, i = p.alpha * excitation + x, p.beta * inhibition - x
     u = p.tau * (e + i)
     if node.reset == "subtract":
-        return u - (-1 * inhibition) * r, (e - theta * r, i - i * r)
+        return u - (-1 * inhibition) * r, (e - theta * r, without(i, r))
     if node.reset == "clear":
-        return u - u * r, (e - e * r, i - i * r)
+        return without(u, r), (without(e, r), without(i, r))
     return u, (e, i)
 
 
@@ -106,7 +106,7 @@ def _with(current: Number, z: Number | None) -> Number:
 def _reset(node: LIF | CubaLIF, u: Number, theta: Number, r: Number) -> Number:
     if node.reset == "subtract":
         return u - r * theta
-    return u - r * u if node.reset == "clear" else u
+    return without(u, r) if node.reset == "clear" else u
 
 
 def settle(node: Snn, u: Number, theta: Number, s: Number, r: Number) -> Number:
@@ -114,7 +114,7 @@ def settle(node: Snn, u: Number, theta: Number, s: Number, r: Number) -> Number:
     if node.reset_delay or node.reset == "none":
         return u
     due = s - r
-    return u - due * theta if node.reset == "subtract" else u - due * u
+    return u - due * theta if node.reset == "subtract" else without(u, due)
 
 
 def owes_last_spike(node: Snn) -> bool:

@@ -1,61 +1,88 @@
 """The integer model as HDF5: every field of every node, without loss.
 
-Layout: root attributes `format`, `dialect`, `dt_s`, `integer_format` (JSON); group `nodes/<index>` with
-attributes `name`, `type` and the scalar fields, one array per array field; array `edges` of (source, target, port).
+Layout: root attributes `format`, `dt_s`, `integer_format` (JSON), and `total_latency_steps`, the steps by which the
+last output lags on one-step synapses (absent where a loop cannot run on them); group `nodes/<index>` with attributes
+`name`, `type` and `settings` (JSON, all fields that are no arrays), one array per array field, in the narrowest
+integers that hold it; array `edges` of (source, target, port) and array `delays`, in steps.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
+import math
+import typing
 from pathlib import Path
 from typing import Any
 
 import h5py
 import numpy as np
 
-from hardware_profiles.arithmetic import IntegerFormat, ThresholdController
+from hardware_profiles.arithmetic import IntegerFormat
 from hardware_profiles.artifact import atomic_file
 from hardware_profiles.config import from_mapping
 from hardware_profiles.errors import ConfigError
 
-from .errors import NirFileError
+from .errors import ExportError, NirFileError
 from .graph import Edge, Graph
 from .hdf5_guard import open_checked
-from .nodes import Input, IntegerDynamicThresholdLIF, IntegerLIF, IntegerLinear, Node, Output
-from .verify import verify
+from .nodes import Int, Node
+from .passes.balance_latency import balance_latency
+from .trace import Array
+from .verify import ALLOWED, verify
 
-FORMAT = "axonport-integer-graph-1"
-NODE_TYPES: dict[str, type] = {
-    kind.__name__: kind for kind in (Input, Output, IntegerLinear, IntegerLIF, IntegerDynamicThresholdLIF)
-}
+FORMAT = "axonport-integer-graph-2"
+NODE_TYPES: dict[str, type] = {kind.__name__: kind for kind in ALLOWED["integer"]}
+MAX_VALUES = 1 << 29
+"""Integers in all arrays together, and values that one node may send: 4 GiB as int64."""
+WIDTHS = (np.int8, np.int16, np.int32, np.int64)
 
 
 def save_graph(graph: Graph, path: Path) -> None:
-    """Write an integer graph, atomically."""
+    """Write an integer graph in "model" timing, atomically."""
     verify(graph, "integer")
-    assert graph.fmt is not None
+    assert graph.fmt is not None and graph.timing == "model"
     with atomic_file(path) as work, h5py.File(work, "w") as file:
         file.attrs["format"] = FORMAT
         file.attrs["dt_s"] = graph.dt_s
         file.attrs["integer_format"] = json.dumps(dataclasses.asdict(graph.fmt))
+        latency = total_latency_steps(graph)
+        if latency is not None:
+            file.attrs["total_latency_steps"] = latency
         for index, (name, node) in enumerate(graph.nodes.items()):
             _save_node(file.create_group(f"nodes/{index}"), name, node)
         edges = [(edge.source, edge.target, edge.port) for edge in graph.edges]
         file.create_dataset("edges", data=edges, dtype=h5py.string_dtype())
+        file.create_dataset("delays", data=np.array([edge.delay for edge in graph.edges], dtype=np.int64))
+
+
+def total_latency_steps(graph: Graph) -> int | None:
+    """Return the latency on Lava's one-step synapses; None where a loop holds more synapses than delays."""
+    try:
+        return balance_latency(graph).total_latency
+    except ExportError:
+        return None
 
 
 def _save_node(group: Any, name: str, node: Node) -> None:
     group.attrs["name"] = name
     group.attrs["type"] = type(node).__name__
+    settings: dict[str, Any] = {}
     for field in dataclasses.fields(node):
         value = getattr(node, field.name)
         if isinstance(value, np.ndarray):
-            group.create_dataset(field.name, data=value, compression="gzip", shuffle=True)
-        elif isinstance(value, ThresholdController):
-            group.attrs[field.name] = json.dumps(dataclasses.asdict(value))
-        else:
-            group.attrs[field.name] = value
+            group.create_dataset(field.name, data=_narrowed(value), compression="gzip", shuffle=True)
+        elif dataclasses.is_dataclass(value) and not isinstance(value, type):
+            settings[field.name] = dataclasses.asdict(value)
+        elif value is not None:
+            settings[field.name] = value
+    group.attrs["settings"] = json.dumps(settings)
+
+
+def _narrowed(values: Array) -> Array:
+    low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
+    narrowest = next(width for width in WIDTHS if np.iinfo(width).min <= low and high <= np.iinfo(width).max)
+    return values.astype(narrowest)
 
 
 def load_graph(path: Path) -> Graph:
@@ -69,28 +96,62 @@ def load_graph(path: Path) -> Graph:
         if file.attrs.get("format") != FORMAT:
             raise NirFileError(f"{path}: format {file.attrs.get('format')!r}, allowed is '{FORMAT}'; export it again")
         try:
-            groups = [file["nodes"][key] for key in sorted(file["nodes"], key=int)]
-            nodes = {str(group.attrs["name"]): _load_node(group) for group in groups}
-            edges = tuple(Edge(*(part.decode() for part in row)) for row in file["edges"][()])
-            fmt = from_mapping(IntegerFormat, json.loads(file.attrs["integer_format"]), "integer_format")
-            graph = Graph(nodes=nodes, edges=edges, dialect="integer", dt_s=float(file.attrs["dt_s"]), fmt=fmt)
-        except (ValueError, KeyError, TypeError, AttributeError, ConfigError) as error:
-            raise NirFileError(f"{path}: damaged integer graph ({error}); export it again") from error
+            graph = _load(file)
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise NirFileError(f"{path}: damaged integer graph ({reason}); export it again") from error
     verify(graph, "integer")
     return graph
 
 
+def _load(file: Any) -> Graph:
+    groups = [file["nodes"][key] for key in sorted(file["nodes"], key=int)]
+    num_values = sum(item.size for group in groups for item in group.values() if isinstance(item, h5py.Dataset))
+    if num_values > MAX_VALUES:
+        raise ConfigError(f"arrays of {num_values} values, allowed are {MAX_VALUES}")
+    nodes = {str(group.attrs["name"]): _load_node(group) for group in groups}
+    if len(nodes) < len(groups):
+        raise ConfigError("two nodes of one name")
+    ends, delays = file["edges"][()], file["delays"][()]
+    if len(ends) != len(delays) or delays.dtype.kind != "i":
+        raise ConfigError("edges and delays differ in number")
+    edges = tuple(
+        Edge(source.decode(), target.decode(), port.decode(), int(delay))
+        for (source, target, port), delay in zip(ends, delays, strict=True)
+    )
+    fmt = from_mapping(IntegerFormat, json.loads(file.attrs["integer_format"]), "integer_format")
+    return Graph(nodes=nodes, edges=edges, dialect="integer", dt_s=float(file.attrs["dt_s"]), fmt=fmt)
+
+
 def _load_node(group: Any) -> Node:
     kind = NODE_TYPES[str(group.attrs["type"])]
-    values: dict[str, Any] = {}
+    hints = typing.get_type_hints(kind)
+    plain: list[tuple[str, Any, Any]] = []
+    arrays: dict[str, Array | None] = {}
     for field in dataclasses.fields(kind):
-        if field.name in group:
-            values[field.name] = group[field.name][()].astype(np.int64)
-        elif field.name == "controller":
-            mapping = json.loads(group.attrs["controller"])
-            values["controller"] = from_mapping(ThresholdController, mapping, "controller")
+        hint = hints[field.name]
+        if hint not in (Int, Int | None):
+            plain.append((field.name, hint, field))
+        elif field.name in group or hint == Int:
+            arrays[field.name] = _load_array(group[field.name])
         else:
-            value = group.attrs[field.name]
-            values[field.name] = int(value) if isinstance(value, np.integer) else str(value)
-    node: Node = kind(**values)
+            arrays[field.name] = None
+    described = dataclasses.make_dataclass(kind.__name__, plain, kw_only=True)
+    settings: Any = from_mapping(described, json.loads(group.attrs["settings"]), f"node {group.attrs['name']}")
+    node: Node = kind(**{name: getattr(settings, name) for name, _, _ in plain}, **arrays)
+    _check_shapes(node)
     return node
+
+
+def _load_array(dataset: Any) -> Array:
+    if dataset.dtype.kind not in "iu":
+        raise ConfigError(f"array {dataset.name} of type {dataset.dtype}, allowed are integers")
+    values: Array = dataset[()].astype(np.int64)
+    return values
+
+
+def _check_shapes(node: Node) -> None:
+    """Bound what a node sends and receives, before anything is computed with its shapes."""
+    for shape in (node.shape, *node.ports.values()):
+        if min(shape, default=1) < 1 or math.prod(shape) > MAX_VALUES:
+            raise ConfigError(f"a signal of shape {shape}, allowed are up to {MAX_VALUES} values")

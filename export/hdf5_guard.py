@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import mmap
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,12 @@ from .errors import NirFileError
 
 MAX_BYTES = 4 << 30
 """Uncompressed bytes of all arrays together; a 100 M-synapse network in float32 has 0.4 GB."""
+MAX_EXPANSION = 1100
+"""Bytes of an array per stored byte; gzip reaches 1032, more is a shape that nothing stands behind."""
+FREE_BYTES, FREE_TOTAL_BYTES = 1 << 20, 64 << 20
+"""Arrays of this size, and all arrays together of that size, may be anything."""
 MAX_OBJECTS = 200_000
+HEAP_SIGNATURE = b"GCOL\x01\x00\x00\x00"
 MAX_DEPTH = 12
 
 
@@ -27,21 +33,46 @@ def open_checked(path: Path) -> Iterator[Any]:
     """
     if not path.is_file():
         raise NirFileError(f"{path}: no such file; run `python -m export` first, or check the name")
+    _check_heaps(path)
     try:
         with h5py.File(path, "r") as file:
-            _check_group(file, path, _Budget(), 0)
+            _check_group(file, path, _Budget(path.stat().st_size), 0)
             yield file
     except (OSError, RuntimeError, KeyError, TypeError, OverflowError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise NirFileError(f"{path}: not a readable HDF5 file ({reason}); write it again") from error
 
 
+def _check_heaps(path: Path) -> None:
+    """Walk the global heaps, where HDF5 keeps text: libhdf5 2.0.0 loops for ever over an entry without length.
+
+    A heap is a header (signature and version, 8 bytes; its size, 8) and entries (index 2, references 2, reserved 4,
+    size 8, content in multiples of 8); an entry of index 0 is the rest, and its size counts its header.
+    """
+    if not path.stat().st_size:
+        return
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        begin = content.find(HEAP_SIGNATURE)
+        while begin >= 0:
+            end = begin + int.from_bytes(content[begin + 8 : begin + 16], "little")
+            at = begin + 16
+            while at + 16 <= min(end, len(content)):
+                index = int.from_bytes(content[at : at + 2], "little")
+                size = int.from_bytes(content[at + 8 : at + 16], "little")
+                length = 16 + (size + 7) // 8 * 8 if index else size
+                if length < 16 or at + length > end:
+                    raise NirFileError(f"{path}: a damaged heap at byte {begin}; write the file again")
+                at += length
+            begin = content.find(HEAP_SIGNATURE, begin + 8)
+
+
 class _Budget:
     """Counts objects and bytes while the file is walked."""
 
-    def __init__(self) -> None:
+    def __init__(self, file_bytes: int) -> None:
         self.num_objects = 0
         self.num_bytes = 0
+        self.max_bytes = min(MAX_BYTES, FREE_TOTAL_BYTES + MAX_EXPANSION * file_bytes)
 
 
 def _check_group(group: Any, path: Path, budget: _Budget, depth: int) -> None:
@@ -60,8 +91,10 @@ def _check_group(group: Any, path: Path, budget: _Budget, depth: int) -> None:
             _check_dataset(item, path, budget)
         else:
             raise NirFileError(f"{path}: '{key}' is {type(item).__name__}, allowed are groups and arrays")
-        if budget.num_objects > MAX_OBJECTS or budget.num_bytes > MAX_BYTES:
-            raise NirFileError(f"{path}: more than {MAX_OBJECTS} objects or {MAX_BYTES >> 30} GiB; too large to read")
+        if budget.num_objects > MAX_OBJECTS or budget.num_bytes > budget.max_bytes:
+            raise NirFileError(
+                f"{path}: more than {MAX_OBJECTS} objects or {budget.max_bytes >> 20} MiB; too large to read"
+            )
 
 
 def _check_dataset(dataset: Any, path: Path, budget: _Budget) -> None:
@@ -71,4 +104,9 @@ def _check_dataset(dataset: Any, path: Path, budget: _Budget) -> None:
             f"{path}: array '{dataset.name}' has type {dataset.dtype} or lies outside the file, allowed are numbers "
             "and text inside it"
         )
-    budget.num_bytes += max(dataset.nbytes, dataset.size)
+    num_bytes = max(int(dataset.nbytes), int(dataset.size))
+    if num_bytes > FREE_BYTES and num_bytes > MAX_EXPANSION * dataset.id.get_storage_size():
+        raise NirFileError(
+            f"{path}: array '{dataset.name}' has shape {dataset.shape} and next to no content, or is too large to read"
+        )
+    budget.num_bytes += num_bytes

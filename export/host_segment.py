@@ -6,7 +6,7 @@ import contextlib
 import logging
 import os
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -16,13 +16,13 @@ import onnxruntime
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
-from hardware_profiles.arithmetic import quantize_context
+from hardware_profiles.arithmetic import CONTEXT_MAX, quantize_context
 from hardware_profiles.artifact import atomic_file
 
-from .deployment import HostSegment
+from .deployment import HostSegment, Segment
 from .errors import ExportError, InputDataError
 from .graph import Graph
-from .nodes import Output
+from .nodes import Gather, Output, Reshape, Scale
 from .trace import Array, Trace
 
 RATE_SUFFIX = "_rate"
@@ -176,30 +176,44 @@ def _slice(array: Array, start: int) -> Array:
     return np.ascontiguousarray(array[start : start + BATCH], dtype=np.float32)
 
 
-def chip_inputs(graph: Graph, arrays: Mapping[str, Array]) -> dict[str, Array]:
-    """Pick the graph's inputs from `arrays` and put time first; graded floats are quantised here, once.
+def chip_inputs(graph: Graph, arrays: Mapping[str, Array], made: Collection[str] = ()) -> dict[str, Array]:
+    """Pick the graph's inputs from `arrays` and put time first; what the host made is quantised here, once.
 
     Args:
         graph: either dialect.
-        arrays: `[N, T, n]` each.
+        arrays: `[N, T, *shape]` each.
+        made: arrays that host segments made: statistics in floats, for graded inputs.
 
     Returns:
-        name to `[T, N, n]`: uint8 spikes or int16 graded values.
+        name to `[T, N, *shape]`: uint8 spikes or int16 graded values.
 
     Raises:
-        InputDataError: an input is missing.
+        InputDataError: an input is missing, has another shape, or holds fractions that no host segment made.
     """
     inputs: dict[str, Array] = {}
     for name, node in graph.inputs().items():
         if name not in arrays:
             raise InputDataError(f"input {name}: missing, there are {', '.join(sorted(arrays))}; rename the array")
         array = np.asarray(arrays[name])
-        if array.ndim != 3:
-            raise InputDataError(f"input {name}: shape {array.shape}, allowed is [N, T, {node.size}]")
-        if node.kind == "graded" and array.dtype.kind == "f":
-            array = quantize_context(array)
-        inputs[name] = np.ascontiguousarray(array.transpose(1, 0, 2))
+        if array.ndim < 3 or array.shape[2:] not in (node.shape, (node.size,)):
+            allowed = ", ".join(map(str, node.shape))
+            raise InputDataError(f"input {name}: shape {array.shape}, allowed is [N, T, {allowed}]")
+        if node.kind == "graded":
+            array = quantize_context(array) if name in made else _integers(name, array)
+        inputs[name] = np.ascontiguousarray(array.swapaxes(0, 1))
     return inputs
+
+
+def _integers(name: str, array: Array) -> Array:
+    if not np.array_equal(array, np.round(array)) or np.abs(array).max(initial=0) > CONTEXT_MAX:
+        raise InputDataError(f"input {name}: graded values are integers within ±{CONTEXT_MAX}; scale and round them")
+    integers: Array = array.astype(np.int16)
+    return integers
+
+
+def made_by_hosts(hosts: Iterable[Segment]) -> set[str]:
+    """Return the names of all arrays that host segments make."""
+    return {name for host in hosts for name in host.outputs}
 
 
 def output_rates(counts: Mapping[str, Array], num_steps: int) -> dict[str, Array]:
@@ -208,5 +222,23 @@ def output_rates(counts: Mapping[str, Array], num_steps: int) -> dict[str, Array
 
 
 def output_counts(graph: Graph, trace: Trace) -> dict[str, Array]:
-    """Sum each output's spikes over time: `[B, n]`."""
-    return {name: trace[graph.sources(name)[0]].s.sum(axis=0, dtype=np.int64) for name in graph.of_type(Output)}
+    """Sum each output over time: `[B, n]`, spikes times what they are worth."""
+    return {name: _counts(graph, graph.sources(name)[0], trace) for name in graph.of_type(Output)}
+
+
+def _counts(graph: Graph, name: str, trace: Trace) -> Array:
+    """Sum a signal over time that is spikes, or spikes moved to other places, or scaled."""
+    node = graph.nodes[name]
+    if name in trace:
+        return trace[name].s.sum(axis=0, dtype=np.int64)
+    before = sum(_counts(graph, source, trace) for source in graph.sources(name))
+    assert isinstance(before, np.ndarray)
+    if isinstance(node, Gather):
+        padded = np.concatenate([before, np.zeros_like(before[:, :1])], axis=1)
+        moved: Array = padded[:, node.index.reshape(-1)]
+        return moved
+    if isinstance(node, Scale):
+        scaled: Array = before * np.broadcast_to(node.weight, node.shape).reshape(-1)
+        return scaled
+    assert isinstance(node, Reshape), f"an output shows {type(node).__name__}"
+    return before

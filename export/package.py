@@ -16,9 +16,10 @@ from hardware_profiles.errors import ConfigError
 from .deployment import arrays_to_bring
 from .errors import NirFileError
 from .graph import Graph
-from .graph_file import load_graph, save_graph
+from .graph_file import load_graph
 from .host_segment import HostFile
-from .nir_file import read_nir, write_nir
+from .nir_file import read_nir
+from .passes.recognise_integrators import recognise_integrators
 from .trace import Array
 
 FORMAT = "axonport-deployment-1"
@@ -26,6 +27,8 @@ NIR_FILE = "model.nir"
 INTEGER_FILE = "integer_model.h5"
 DEPLOYMENT_FILE = "deployment.json"
 REPORT_FILE = "export_report.json"
+ONNX_FILE = "network.onnx"
+NETX_FILE = "network.net"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,18 +61,17 @@ class Exported:
         return arrays_to_bring(self.hosts, self.float_graph.inputs())
 
 
-def save_models(folder: Path, float_graph: Graph, integer_graph: Graph) -> None:
-    """Write both graphs into an export folder."""
-    write_nir(float_graph, folder / NIR_FILE)
-    save_graph(integer_graph, folder / INTEGER_FILE)
-
-
 def save_deployment(folder: Path, factory: str, hosts: tuple[HostFile, ...]) -> None:
     """Write `deployment.json`."""
     write_json(
         folder / DEPLOYMENT_FILE,
         {"format": FORMAT, "factory": factory, "hosts": [dataclasses.asdict(host) for host in hosts]},
     )
+
+
+def load_float_graph(folder: Path) -> Graph:
+    """Load `model.nir` of an export folder; neurons that standard nodes spell out are put together again."""
+    return recognise_integrators(read_nir(folder / NIR_FILE), None)  # type: ignore[arg-type]
 
 
 def load_export(folder: Path) -> Exported:
@@ -92,7 +94,7 @@ def load_export(folder: Path) -> Exported:
             raise NirFileError(f"export {folder}: host segment {host.name} is damaged; export again")
     return Exported(
         folder=folder,
-        float_graph=read_nir(folder / NIR_FILE),
+        float_graph=load_float_graph(folder),
         integer_graph=load_graph(folder / INTEGER_FILE),
         hosts=described.hosts,
         factory=described.factory,

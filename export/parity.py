@@ -16,7 +16,7 @@ from .trace import Array, LayerTrace, Trace
 
 
 def compare_exact(name: str, left: str, right: str, left_trace: Trace, right_trace: Trace) -> Rung:
-    """Compare two worlds that must be equal: spikes, membranes and thresholds."""
+    """Compare two worlds that must be equal: spikes, and membranes and thresholds where both record them."""
     layers = tuple(
         _layer_parity(node, left_trace[node], right_trace[node], membranes=True)
         for node in _common(left_trace, right_trace)
@@ -31,13 +31,14 @@ def compare_bounded(
 
     Each world's decisions are checked against the yardstick under its own spike history.
     """
+    common = _common(left_trace, right_trace)
     unexplained = [count_unexplained(graph, inputs, trace) for trace in (left_trace, right_trace)]
     layers = tuple(
         dataclasses.replace(
             _layer_parity(node, left_trace[node], right_trace[node], membranes=False),
             unexplained=sum(counts[node] for counts in unexplained),
         )
-        for node in _common(left_trace, right_trace)
+        for node in common
     )
     return Rung(name=name, left=left, right=right, exactness="bounded", layers=layers)
 
@@ -59,16 +60,19 @@ def count_unexplained(graph: Graph, inputs: Mapping[str, Array], trace: Trace) -
     A decision of `trace` may differ from the float64 yardstick under the same history only where
     |U − θ| is at most the rounding bound of that neuron and step.
     """
-    run = run_float(graph, inputs, dtype=torch.float64, forced=trace, with_bound=True)
+    forced = {name: layer for name, layer in trace.items() if name in graph.nodes}
+    run = run_float(graph, inputs, dtype=torch.float64, forced=forced, with_bound=True)
     return {
-        node: int(((run.trace[node].s != trace[node].s) & (np.abs(run.margin[node]) > run.rounding_bound[node])).sum())
-        for node in trace
+        node: int(((run.trace[node].s != forced[node].s) & (np.abs(run.margin[node]) > run.rounding_bound[node])).sum())
+        for node in forced
     }
 
 
 def _common(left: Trace, right: Trace) -> list[str]:
-    assert set(left) == set(right), "worlds of one graph have the same neuron nodes"
-    return list(left)
+    """Return the layers of both worlds; gates that the reader made of products are no modules of snnTorch's."""
+    common = [name for name in left if name in right]
+    assert common and len(common) == min(len(left), len(right)), "one world's layers are a part of the other's"
+    return common
 
 
 def _layer_parity(name: str, left: LayerTrace, right: LayerTrace, membranes: bool) -> LayerParity:
@@ -87,9 +91,11 @@ def _layer_parity(name: str, left: LayerTrace, right: LayerTrace, membranes: boo
 
 
 def _state_mismatches(left: LayerTrace, right: LayerTrace) -> int | None:
+    assert (left.v is None) == (right.v is None), "both worlds record membranes, or neither"
+    # snnTorch keeps θ inside its module; the other world's is proven by the spikes that it decides
+    assert left.theta is None or right.theta is not None, "θ is recorded from the left world on"
     counts = []
     for a, b in ((left.v, right.v), (left.theta, right.theta)):
-        assert (a is None) == (b is None), "both worlds record the same states"
         if a is not None and b is not None:
             counts.append(int((a != b).sum()))
     return sum(counts) if counts else None

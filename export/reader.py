@@ -136,7 +136,7 @@ def _read(network: nn.Module, dt_s: float, inputs: Mapping[str, Input] | None, a
     known = dict(inputs or {})
     for _ in range(len(inspect.signature(network.forward).parameters) + 1):
         tape = Tape()
-        result = _run(network, tape, known, axis)
+        result = _run(network, tape, known, axis, guesses=inputs is None)
         if inputs is not None or tape.mistaken is None:
             return _understand(tape, result, known, dt_s, axis)
         name, size = tape.mistaken
@@ -146,7 +146,7 @@ def _read(network: nn.Module, dt_s: float, inputs: Mapping[str, Input] | None, a
     )
 
 
-def _run(network: nn.Module, tape: Tape, known: Mapping[str, Input], axis: int | None) -> Any:
+def _run(network: nn.Module, tape: Tape, known: Mapping[str, Input], axis: int | None, guesses: bool) -> Any:
     """Run forward on example tensors, with the network's own states set aside."""
     arguments = {}
     for name, parameter in inspect.signature(network.forward).parameters.items():
@@ -163,16 +163,17 @@ def _run(network: nn.Module, tape: Tape, known: Mapping[str, Input], axis: int |
         with _states_set_aside(network), torch.no_grad(), recording(network, tape):
             return network(**arguments)
     except UnsupportedModuleError:
-        if tape.mistaken is None:
+        if tape.mistaken is None or not guesses:
             raise
         return None
     except (TypeError, RuntimeError, ValueError, AttributeError, IndexError, KeyError, NotImplementedError) as error:
-        if tape.mistaken is not None:
+        if tape.mistaken is not None and guesses:
             return None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        shapes = ", ".join(f"{name} {node.shape}" for name, node in known.items()) or "guessed shapes"
         raise UnsupportedModuleError(
-            f"network {type(network).__name__}: forward cannot be traced ({reason}); name the inputs' shapes, and say "
-            "with time_axis where forward has the time"
+            f"network {type(network).__name__}: forward fails on {shapes} per sample and step ({reason}); check the "
+            "arrays' shapes [N, T, *shape], and where forward has the time (time_axis)"
         ) from error
 
 
@@ -207,6 +208,8 @@ def _understand(tape: Tape, result: Any, known: Mapping[str, Input], dt_s: float
         if len(source.terms) != 1 or not (source.spikes or is_graded) or source.offset is not None:
             raise UnsupportedModuleError(f"output {name}: is not the spikes of a layer; return spikes")
         (term,) = source.terms
+        if term[1]:
+            raise UnsupportedModuleError(f"output {name}: is {term[1]} steps old; return the spikes of the step itself")
         emission.nodes[name] = Output(shape=source.shape)
         emission.edges.append(Edge(term[0], name, delay=term[1]))
     graph = prune(Graph(nodes=emission.nodes, edges=tuple(emission.edges), dialect="float", dt_s=dt_s))

@@ -116,7 +116,7 @@ class Traced(torch.Tensor):
         arguments = [*args, *(kwargs or {}).values()]
         tape = next(leaf.tape for leaf in _leaves(arguments) if isinstance(leaf, Traced))
         name = _name(func)
-        with torch._C.DisableTorchFunctionSubclass():  # type: ignore[no-untyped-call]
+        with torch._C.DisableTorchFunctionSubclass():
             if name in VALUES:
                 raise UnsupportedModuleError(
                     f"{tape.where()}: forward cannot be traced, it branches on values (Tensor.{name}); compute with "
@@ -211,7 +211,7 @@ def recording(network: nn.Module, tape: Tape) -> Iterator[None]:
         finally:
             tape.modules.pop()
 
-    nn.Module.__call__ = call  # type: ignore[method-assign, assignment]
+    nn.Module.__call__ = call  # type: ignore[method-assign]
     try:
         yield
     finally:
@@ -249,6 +249,16 @@ def _check_sizes(tape: Tape, module: nn.Module, arguments: Mapping[str, Any]) ->
     """Note an input that has not the size that a layer wants of it."""
     for parameter, size in wanted_sizes(module).items():
         ref = arguments.get(parameter)
-        operation = tape.operations[ref.index] if isinstance(ref, Ref) else None
-        if operation is not None and operation.is_input and operation.shape[-1] != size:
+        operation = _input_behind(tape, ref)
+        if operation is not None and operation.shape[-1] != size:
             tape.mistaken = tape.mistaken or (operation.name, size)
+
+
+def _input_behind(tape: Tape, ref: Any) -> Operation | None:
+    """Return the input that an argument is, or is one step of."""
+    operation = tape.operations[ref.index] if isinstance(ref, Ref) else None
+    while operation is not None and not operation.is_input:
+        source = operation.arguments.get("0")
+        is_element = operation.name in ("getitem", "select", "unbind") and isinstance(source, Ref)
+        operation = tape.operations[source.index] if is_element and isinstance(source, Ref) else None
+    return operation

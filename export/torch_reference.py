@@ -12,9 +12,10 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from hardware_profiles.arithmetic import CONTEXT_FRACTION_BITS, CONTEXT_MAX
 
-from .deployment import Deployment
+from .deployment import Deployment, chip_input_specs
 from .errors import InputDataError
-from .nodes import LIF, Input, Node, Output
+from .host_segment import made_by_hosts
+from .nodes import LIF, Node, Output
 from .read_outputs import named_outputs
 from .reader import TracedNetwork, trace_network
 from .registry import read_states
@@ -135,22 +136,26 @@ def make_runner(deployment: Deployment, arrays: Mapping[str, Array], device: str
     Returns:
         (run, FLOP of one run, 2 per multiply-accumulate of matrix products; elementwise work is not counted).
     """
-    traced = trace_network(deployment.chip, inputs=example_inputs(deployment, arrays), time_axis=deployment.time_axis)
+    tensors = {name: torch.as_tensor(np.asarray(array, dtype=np.float32)) for name, array in arrays.items()}
+    with torch.no_grad():
+        known = _run_hosts(deployment, "before", dict(tensors))
+    specs = chip_input_specs(deployment, {name: tensor.numpy() for name, tensor in known.items()})
+    traced = trace_network(deployment.chip, deployment.dt_s, specs, deployment.time_axis)
     deployment.module.to(device)
-    tensors = {
-        name: torch.as_tensor(np.asarray(array, dtype=np.float32), device=device) for name, array in arrays.items()
-    }
+    tensors = {name: tensor.to(device) for name, tensor in tensors.items()}
     runner = _Runner(deployment, traced, tensors, device)
     with FlopCounterMode(display=False) as counter:
         runner()
     return runner, counter.get_total_flops()
 
 
-def example_inputs(deployment: Deployment, arrays: Mapping[str, Array]) -> dict[str, Input] | None:
-    """Return shapes of the chip's inputs as far as arrays tell; None if host segments make some of them."""
-    if deployment.hosts:
-        return None
-    return {name: Input(shape=array.shape[2:]) for name, array in arrays.items()}
+def _run_hosts(deployment: Deployment, when: str, known: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Run the host segments of one side in torch, and add what they return."""
+    for segment in deployment.hosts:
+        if segment.when == when:
+            outputs = segment.module(*(known[name] for name in segment.inputs))
+            known |= dict(zip(segment.outputs, outputs, strict=True))
+    return known
 
 
 class _Runner:
@@ -163,21 +168,15 @@ class _Runner:
 
     @torch.no_grad()
     def __call__(self) -> None:
-        known = self._host("before", dict(self.tensors))
+        known = _run_hosts(self.deployment, "before", dict(self.tensors))
+        made = made_by_hosts(self.deployment.hosts)
         for name, node in self.traced.graph.inputs().items():
-            if node.kind == "graded":
+            if node.kind == "graded" and name in made:
                 graded = torch.floor(known[name] * (1 << CONTEXT_FRACTION_BITS) + 0.5)
                 known[name] = graded.clamp(-CONTEXT_MAX, CONTEXT_MAX)
-        self._host("after", known | self._rates(known))
+        _run_hosts(self.deployment, "after", known | self._rates(known))
         if self.device == "cuda":
             torch.cuda.synchronize()
-
-    def _host(self, when: str, known: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-        for segment in self.deployment.hosts:
-            if segment.when == when:
-                outputs = segment.module(*(known[name] for name in segment.inputs))
-                known |= dict(zip(segment.outputs, outputs, strict=True))
-        return known
 
     def _rates(self, known: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         inputs = {name: known[name].transpose(0, 1) for name in self.traced.graph.inputs()}

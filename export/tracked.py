@@ -41,8 +41,8 @@ class Tracked:
         b = track(other, self)
         return self._sum(self.value - b.value, b)
 
-    def __rsub__(self, other: float) -> Tracked:
-        """Difference from a constant."""
+    def __rsub__(self, other: Number | float) -> Tracked:
+        """Difference the other way round."""
         return track(other, self) - self
 
     def __mul__(self, other: Number | float) -> Tracked:
@@ -91,6 +91,15 @@ def heaviside(membrane: Number, threshold: Number) -> Number:
         decided = (difference.value > 0).to(difference.value.dtype)
         return Tracked(decided, (difference.value.abs() <= difference.error).to(decided.dtype))
     return (difference > 0).to(difference.dtype)
+
+
+def without(number: Number, flag: Number) -> Number:
+    """Return number · (1 − flag) for flags −1, 0, 1: x, 0 or 2 x, none of which is rounded."""
+    if isinstance(number, Tracked):
+        taken = track(flag, number)
+        kept = 1 - taken.value
+        return Tracked(number.value * kept, number.error * kept.abs() + taken.error * (number.value.abs() + number.error))
+    return number - flag * number
 
 
 @dataclass(frozen=True, eq=False)

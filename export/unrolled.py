@@ -20,6 +20,10 @@ from .registry import read_states
 from .tape import Operation, Ref, Tape
 
 
+ELEMENTS = ("getitem", "select", "unbind")
+"""Functions that can take one step out of a sequence."""
+
+
 @dataclass(frozen=True, eq=False)
 class Expression:
     """A value within one step; equal expressions are one object.
@@ -193,8 +197,6 @@ class Unrolled:
 
     def _element(self, operation: Operation, item: int | None) -> Ref | tuple[str, int] | None:
         """Recognise one step taken out of a sequence: of a stack, or of an input with a time axis (name and step)."""
-        if operation.name not in ("getitem", "select", "unbind"):
-            return None
         source = operation.arguments.get("0")
         if not isinstance(source, Ref):
             return None
@@ -271,7 +273,7 @@ class Unrolled:
 
 def step_of(operation: Operation, item: int | None, axis: int | None) -> int | None:
     """Return the step that an indexing operation takes out of its argument along `axis`, or None."""
-    if axis is None:
+    if axis is None or operation.name not in ELEMENTS:
         return None
     if operation.name == "unbind":
         return item if operation.arguments.get("dim", operation.arguments.get("1", 0)) == axis else None

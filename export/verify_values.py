@@ -130,6 +130,8 @@ def _(node: LIF | CubaLIF | AlphaLIF, name: str, fmt: IntegerFormat | None) -> N
         _verify_decay(node.alpha, name, "alpha")
     if node.reset == "zero" and not isinstance(node, LIF):
         raise ExportError(f"node {name}: reset 'zero', allowed here are subtract, none, clear")
+    if node.inhibition and len(node.shape) != 1:
+        raise ExportError(f"node {name}: inhibition over {node.shape}, allowed is one dimension; flatten before it")
     _verify_threshold(node.threshold, node.shape, name)
 
 

@@ -168,10 +168,11 @@ def _reference(args: argparse.Namespace) -> None:
 def _measure_all(args: argparse.Namespace, config: ReportConfig) -> list[ReferenceMeasurement]:
     """Load the network and the largest batch once, and measure every batch size."""
     from export.arrays import load_arrays
-    from export.deployment import load_deployment, needed_arrays
+    from export.deployment import load_deployment, wanted_arrays
 
     deployment = load_deployment(args.factory, args.checkpoint)
-    arrays = load_arrays(args.input, args.group, needed_arrays(deployment), max(config.batch_sizes))
+    needed, possible = wanted_arrays(deployment)
+    arrays = load_arrays(args.input, args.group, needed, max(config.batch_sizes), possible)
     return [
         one
         for batch in config.batch_sizes

@@ -4,6 +4,9 @@
 class AxonportError(ValueError):
     """Base of every error that a user can cause and mend; commands print it as one line."""
 
+    def __str__(self) -> str:
+        return " ".join(super().__str__().splitlines())  # names in files from strangers may hold line breaks
+
 
 class ArtifactError(AxonportError):
     """A file or folder that a stage reads or writes is missing, foreign or damaged."""

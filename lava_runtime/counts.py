@@ -3,32 +3,42 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 
 from export.graph import Graph
 from export.nodes import (
     DYNAMIC,
-    LIF,
-    DynamicThresholdLIF,
+    PRODUCTS,
     Input,
-    IntegerDynamicThresholdLIF,
-    IntegerLIF,
-    IntegerLinear,
+    IntegerThreshold,
+    Threshold,
 )
-from export.trace import Array, LayerTrace, Trace
+from export.ranges import carries_spikes
+from export.trace import Array, Trace
 from hardware_profiles import arithmetic
 from hardware_profiles.activity import LayerActivity
 
-from .layers import controller_name, neurons, presynaptic, synapse_weight
+from .layers import COUNTED_PORT, controller_name, neurons, sends_messages
+from .synapses import LayerSynapses, Traffic, layer_synapses
+from .traffic import arriving, node_values, recorded_traffic
 
-CAPABILITY_OF_RESET = {"zero": "hard_reset", "subtract": "subtract_reset", "none": "no_reset"}
+CAPABILITY_OF_RESET = {
+    "zero": "hard_reset",
+    "clear": "hard_reset",
+    "subtract": "subtract_reset",
+    "none": "no_reset",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Events:
-    """What changes from run to run in a `LayerActivity`; see there."""
+    """What changes from run to run in a `LayerActivity`; see there.
+
+    `synops`: Σ over the messages that arrive at each synapse of the non-zero weights in that value's column, and for
+    products the pairs of non-zero factors. `graded_messages` of a neuron layer: those between the nodes before it.
+    """
 
     spikes: int = 0
     graded_messages: int = 0
@@ -40,14 +50,24 @@ class Events:
 def required_capabilities(graph: Graph) -> tuple[str, ...]:
     """Return what a chip must be able to do to run the graph, in the words of `profile.CAPABILITIES`, sorted."""
     needs = {"binary_spikes"}
-    if any(node.kind == "graded" for node in graph.inputs().values()):
+    if any(_sends_graded(graph, name) for name in graph.nodes):
         needs.add("graded_spikes")
     for node in neurons(graph).values():
-        if isinstance(node, (LIF, IntegerLIF)):
-            needs.add(CAPABILITY_OF_RESET[node.reset])
-        else:  # its controller sends the threshold as a graded value
+        if isinstance(node, DYNAMIC):  # its controller sends the threshold as a graded value
             needs |= {"dynamic_threshold", "graded_spikes", "hard_reset"}
+        elif not isinstance(node, (Threshold, IntegerThreshold)):
+            needs.add(CAPABILITY_OF_RESET[node.reset])
+            if "threshold" in node.ports:
+                needs.add("dynamic_threshold")
     return tuple(sorted(needs))
+
+
+def _sends_graded(graph: Graph, name: str) -> bool:
+    """Tell whether other nodes receive messages of more than one bit from a node."""
+    node = graph.nodes[name]
+    if isinstance(node, PRODUCTS) or (isinstance(node, Input) and node.kind == "graded"):
+        return True
+    return sends_messages(graph, name) and not carries_spikes(graph, name)
 
 
 def layer_activities(
@@ -66,21 +86,21 @@ def layer_activities(
     """
     layers = [_input_activity(name, node, events[name]) for name, node in graph.inputs().items()]
     for name, node in neurons(graph).items():
-        weight = synapse_weight(graph, name)
+        driving = layer_synapses(graph, name)
         layers.append(
             LayerActivity(
                 name=name,
                 kind="dynamic_threshold_lif" if isinstance(node, DYNAMIC) else "lif",
                 num_neurons=node.size,
-                num_synapses=int(np.count_nonzero(weight)),
-                fan_in=int(weight.shape[1]),
+                num_synapses=driving.num_synapses,
+                fan_in=driving.fan_in,
                 updates=node.size * num_steps * batch,
                 controller_updates=0,
                 **vars(events[name]),
             )
         )
         if isinstance(node, DYNAMIC):
-            layers.append(_controller_activity(name, node.controller, events, num_steps * batch))
+            layers.append(_controller_activity(graph, name, node.controller, events, num_steps * batch))
     return tuple(layers)
 
 
@@ -98,15 +118,20 @@ def _input_activity(name: str, node: Input, events: Events) -> LayerActivity:
 
 
 def _controller_activity(
-    neuron: str, controller: arithmetic.ThresholdController, events: Mapping[str, Events], num_updates: int
+    graph: Graph,
+    neuron: str,
+    controller: arithmetic.ThresholdController,
+    events: Mapping[str, Events],
+    num_updates: int,
 ) -> LayerActivity:
     """Its synapses are the ones that count: one per neuron of the population, into the neuron's group."""
+    counting = layer_synapses(graph, neuron, (COUNTED_PORT,))
     return LayerActivity(
         name=controller_name(neuron),
         kind="threshold_controller",
         num_neurons=controller.num_groups,
-        num_synapses=controller.population,
-        fan_in=controller.population,
+        num_synapses=counting.num_synapses,
+        fan_in=counting.fan_in,
         updates=controller.num_groups * num_updates,
         controller_updates=num_updates,
         **vars(events[controller_name(neuron)]),
@@ -117,74 +142,41 @@ def count_events(graph: Graph, inputs: Mapping[str, Array], trace: Trace) -> tup
     """Count the events of a recorded run.
 
     Args:
-        graph: any dialect.
-        inputs: name to [T, B, size].
+        graph: any dialect, model timing.
+        inputs: name to [T, B, *shape].
         trace: of every neuron node.
     """
-    num_steps, batch = next(iter(inputs.values())).shape[:2]
-    sent = {**inputs, **{name: layer.s for name, layer in trace.items()}}
-    events = {name: _input_events(node, inputs[name]) for name, node in graph.inputs().items()}
+    values = node_values(graph, inputs, trace)
+    traffic = recorded_traffic(graph, values)
+    events = {name: input_events(node, traffic.sent[name]) for name, node in graph.inputs().items()}
     for name, node in neurons(graph).items():
-        arrived = sent[presynaptic(graph, name)].astype(np.int64)
-        nonzero = (synapse_weight(graph, name) != 0).astype(np.int64)
-        events[name] = Events(
-            spikes=int(trace[name].s.sum(dtype=np.int64)),
-            synops=int((arrived @ nonzero.T).sum()),
-            dense_synops=int(arrived.sum()) * node.size,
-            saturations=trace[name].saturations,
-        )
+        events[name] = neuron_events(layer_synapses(graph, name), traffic, traffic.sent[name], trace[name].saturations)
         if isinstance(node, DYNAMIC):
-            events[controller_name(name)] = _controller_events(graph, name, node, sent)
+            counts = node.controller.group_counts(arriving(graph, name, COUNTED_PORT, values).astype(np.int64))
+            events[controller_name(name)] = controller_events(graph, name, traffic, int(np.count_nonzero(counts)))
+    num_steps, batch = next(iter(values.values())).shape[:2]
     return layer_activities(graph, events, num_steps, batch)
 
 
-def _input_events(node: Input, values: Array) -> Events:
-    num_nonzero = int(np.count_nonzero(values))
+def input_events(node: Input, num_nonzero: int) -> Events:
+    """Return the events of an input that sent so many values other than zero."""
     return Events(spikes=num_nonzero) if node.kind == "spike" else Events(graded_messages=num_nonzero)
 
 
-def _controller_events(
-    graph: Graph, name: str, node: DynamicThresholdLIF | IntegerDynamicThresholdLIF, sent: Mapping[str, Array]
-) -> Events:
-    (population,) = graph.sources(name, "population")
-    counts = node.controller.group_counts(sent[population].astype(np.int64))
-    context = sum(int(np.count_nonzero(sent[source])) for source in graph.sources(name, "context"))
-    num_spikes = int(counts.sum())
+def neuron_events(driving: LayerSynapses, traffic: Traffic, num_spikes: int, num_saturations: int) -> Events:
+    """Return the events of a neuron layer and of everything between it and the senders before it."""
+    synops, dense_synops = driving.synops(traffic)
     return Events(
-        graded_messages=int(np.count_nonzero(counts)) + context,
-        synops=num_spikes,
-        dense_synops=num_spikes * node.controller.num_groups,
+        spikes=num_spikes,
+        graded_messages=driving.graded_messages(traffic),
+        synops=synops,
+        dense_synops=dense_synops,
+        saturations=num_saturations,
     )
 
 
-def count_saturations(graph: Graph, inputs: Mapping[str, Array], trace: Trace) -> Trace:
-    """Add the number of clipped membranes to a trace whose source clips silently, as Lava does.
-
-    The membrane before the clip follows from the recorded membrane of the step before and the recorded spikes.
-    """
-    if graph.fmt is None:
-        return trace
-    sent = {**inputs, **{name: layer.s for name, layer in trace.items()}}
-    return {
-        name: replace(layer, saturations=_saturations(graph, name, sent, layer, graph.fmt))
-        for name, layer in trace.items()
-    }
-
-
-def _saturations(
-    graph: Graph, name: str, sent: Mapping[str, Array], layer: LayerTrace, fmt: arithmetic.IntegerFormat
-) -> int:
-    node, synapse = graph.nodes[name], graph.nodes[graph.driving_synapse(name)]
-    assert isinstance(node, (IntegerLIF, IntegerDynamicThresholdLIF)) and isinstance(synapse, IntegerLinear)
-    arrived = sent[presynaptic(graph, name)]
-    bias = node.bias_mant << node.bias_exp
-    num_saturated, v, s = 0, np.zeros(layer.s.shape[1:], dtype=np.int64), np.zeros(layer.s.shape[1:], dtype=np.int64)
-    assert layer.v is not None
-    for t in range(len(layer.s)):
-        arriving = arithmetic.shift(arrived[t].astype(np.int64) @ synapse.weight_int8.T, synapse.weight_exp)
-        u = arithmetic.integrate(v, arriving, node.dv, bias, fmt)
-        if isinstance(node, IntegerLIF) and node.reset == "subtract":
-            u = u - s * (node.vth << fmt.state_shift)
-        num_saturated += int((np.abs(u) > fmt.state_max).sum())
-        v, s = layer.v[t].astype(np.int64), layer.s[t].astype(np.int64)
-    return num_saturated
+def controller_events(graph: Graph, neuron: str, traffic: Traffic, num_group_messages: int) -> Events:
+    """Return the events of a threshold controller that received so many group counts other than zero."""
+    synops, dense_synops = layer_synapses(graph, neuron, (COUNTED_PORT,)).synops(traffic)
+    num_context_messages = sum(int(traffic.arrived[edge].sum()) for edge in graph.incoming(neuron, "context"))
+    return Events(graded_messages=num_group_messages + num_context_messages, synops=synops, dense_synops=dense_synops)

@@ -1,44 +1,72 @@
-"""What both granularities and the counts ask of a graph: its neurons, its synapses, and the names of its layers."""
+"""What both granularities and the counts ask of a graph: its layers, what feeds them, and what they are called."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from export.graph import Graph
 from export.nodes import (
+    LI,
     LIF,
     NEURONS,
-    SYNAPSES,
+    AlphaLIF,
+    CubaLIF,
     DynamicThresholdLIF,
+    Input,
+    IntegerAlphaLIF,
+    IntegerCubaLIF,
     IntegerDynamicThresholdLIF,
     IntegerLIF,
-    IntegerLinear,
-    Linear,
+    IntegerThreshold,
+    Node,
+    Output,
+    Reshape,
+    Threshold,
 )
-from export.trace import Array
 
-Neuron = LIF | DynamicThresholdLIF | IntegerLIF | IntegerDynamicThresholdLIF
-Synapse = Linear | IntegerLinear
+FloatNeuron = LIF | CubaLIF | AlphaLIF | Threshold | DynamicThresholdLIF
+IntegerNeuron = IntegerLIF | IntegerCubaLIF | IntegerAlphaLIF | IntegerThreshold | IntegerDynamicThresholdLIF
+Neuron = FloatNeuron | IntegerNeuron
+CURRENT_PORTS = ("input", "recurrent", "threshold")
+"""Ports at which synapses end."""
+COUNTED_PORT = "population"
+"""The port at which spikes are counted for a moving threshold."""
 
 
 def neurons(graph: Graph) -> dict[str, Neuron]:
-    """Return the neuron nodes in the order of computation."""
-    return {name: node for name in graph.order if isinstance(node := graph.nodes[name], NEURONS)}
+    """Return the spiking nodes in the order of computation."""
+    return graph.of_type(NEURONS)
 
 
-def synapses(graph: Graph) -> dict[str, Synapse]:
-    """Return the synapse nodes in the order of computation."""
-    return {name: node for name in graph.order if isinstance(node := graph.nodes[name], SYNAPSES)}
+def sends_by_itself(node: Node) -> bool:
+    """Tell whether a node's values are messages of its own (spikes, membranes, inputs), not sums on their way."""
+    return isinstance(node, (*NEURONS, LI, Input))
 
 
-def synapse_weight(graph: Graph, neuron: str) -> Array:
-    """Return the weights [n, fan_in] that drive a neuron node."""
-    synapse = synapses(graph)[graph.driving_synapse(neuron)]
-    return synapse.weight if isinstance(synapse, Linear) else synapse.weight_int8
+def on_the_way(graph: Graph, layer: str, ports: Iterable[str] = CURRENT_PORTS) -> tuple[str, ...]:
+    """Return the nodes between the senders before a neuron layer and its ports, in the order of computation."""
+    waiting = [source for port in ports for source in graph.sources(layer, port)]
+    found: set[str] = set()
+    while waiting:
+        name = waiting.pop()
+        if name not in found and not sends_by_itself(graph.nodes[name]):
+            found.add(name)
+            waiting += [source for port in graph.nodes[name].ports for source in graph.sources(name, port)]
+    return tuple(name for name in graph.order if name in found)
 
 
-def presynaptic(graph: Graph, neuron: str) -> str:
-    """Return the node whose spikes a neuron node receives through its synapses."""
-    (source,) = graph.sources(graph.driving_synapse(neuron))
-    return source
+def sends_messages(graph: Graph, name: str) -> bool:
+    """Tell whether a node's values travel to further synapses, instead of ending in neurons as currents."""
+    waiting, seen = [name], set()
+    while waiting:
+        for edge in graph.outgoing(waiting.pop()):
+            target = graph.nodes[edge.target]
+            if isinstance(target, Reshape) and edge.target not in seen:
+                seen.add(edge.target)
+                waiting.append(edge.target)
+            elif not isinstance(target, (*NEURONS, LI, Output, Reshape)):
+                return True
+    return False
 
 
 def controller_name(neuron: str) -> str:

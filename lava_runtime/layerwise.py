@@ -7,12 +7,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from export.graph import Graph
+from export.passes.balance_latency import balance_latency
 from export.trace import Array, LayerTrace, Trace
 
 from .compat import load_lava
-from .counts import count_saturations
 from .layers import neurons
 from .preconditions import TIMEOUT_S, NumberFormat, check_run
+from .saturations import count_saturations
 
 
 def run_processes(
@@ -29,36 +30,39 @@ def run_processes(
     by the layer's latency, so that row t is the model's step t.
 
     Args:
-        graph: integer dialect for `fixed_pt`, float dialect for `floating_pt`.
-        inputs: name to [T, B, size], see `export.trace.check_inputs`.
+        graph: integer dialect for `fixed_pt`, float dialect for `floating_pt`; model timing.
+        inputs: name to [T, B, *shape], see `export.trace.check_inputs`.
         number_format: `fixed_pt` (bit-accurate) or `floating_pt` (double precision).
         progress: show a progress bar on stderr.
         timeout_s: longest time in seconds without a finished time step.
 
     Returns:
-        The trace of every neuron node: `s` uint8 [T, B, n]; `v` int64 or float64 [T, B, n]; `theta` int64 [T, B].
+        The trace of every neuron node: `s` uint8 [T, B, n]; `v` int64 or float64 [T, B, n], None where nothing is
+        kept; `theta` int64 [T, B] where a controller sets the threshold.
 
     Raises:
+        ExportError: a loop of the graph has more synapse layers than steps of delay.
         LavaRuntimeError: Lava is missing, cannot run the graph, failed or stood still.
         InputDataError: the inputs do not fit the graph.
     """
     num_steps, batch = check_run(graph, inputs, number_format)
+    timed = balance_latency(graph)
     load_lava()
     from .processes.network import build_network
     from .session import Session
 
     session = Session(timeout_s=timeout_s, description="Lava processes" if progress else None)
-    network = build_network(graph, inputs, session.steps_done)
+    network = build_network(timed, inputs, session.steps_done)
     session.run(
         network.processes["sink"],
-        num_steps * batch + max(graph.latency.values()),
+        num_steps * batch + max(timed.latency.values()),
         number_format=number_format,
         models=network.models,
     )
     trace = {
         name: LayerTrace(
             s=_per_sample(network.stores[name, "s"], num_steps, np.uint8),
-            v=_per_sample(network.stores[name, "v"], num_steps, np.int64 if graph.fmt else np.float64),
+            v=_membranes(network.stores.get((name, "v")), num_steps),
             theta=_theta(network.stores.get((name, "theta")), num_steps),
         )
         for name in neurons(graph)
@@ -70,6 +74,12 @@ def _per_sample(store: Array, num_steps: int, dtype: type) -> Array:
     """[B·T, n] to [T, B, n], out of the shared memory."""
     by_sample = store.reshape(-1, num_steps, store.shape[1])
     return np.ascontiguousarray(by_sample.transpose(1, 0, 2), dtype=dtype)
+
+
+def _membranes(store: Array | None, num_steps: int) -> Array | None:
+    if store is None:
+        return None
+    return _per_sample(store, num_steps, np.int64 if store.dtype == np.int32 else np.float64)
 
 
 def _theta(store: Array | None, num_steps: int) -> Array | None:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Literal
 
 from export.graph import Graph
+from export.nodes import Norm
 from export.trace import Array, check_inputs
 from export.verify import verify
 
@@ -27,9 +28,11 @@ def check_run(graph: Graph, inputs: Mapping[str, Array], number_format: NumberFo
     Raises:
         ExportError: the graph breaks an invariant of its dialect, or has the other one.
         InputDataError: the inputs do not fit the graph.
-        LavaRuntimeError: the number format is unknown.
+        LavaRuntimeError: the number format is unknown, or batch normalisation is not folded yet.
     """
     if number_format not in DIALECTS:
         raise LavaRuntimeError(f"number format: is '{number_format}', allowed are {', '.join(DIALECTS)}; choose one")
     verify(graph, DIALECTS[number_format])
+    for name in graph.of_type(Norm):
+        raise LavaRuntimeError(f"node {name}: is Norm, allowed are weights; fold it with export.passes.fold_norm first")
     return check_inputs(graph, inputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -10,13 +11,15 @@ from typing import Any
 import h5py
 import numpy as np
 
+from export.errors import ExportError
 from export.float_interpreter import run_float
 from export.graph import Graph
-from export.host_segment import chip_inputs, output_rates, run_host_segments
+from export.host_segment import chip_inputs, made_by_hosts, output_rates, run_host_segments
 from export.integer_interpreter import run_integer
-from export.nodes import DYNAMIC, LIF, IntegerDynamicThresholdLIF, IntegerLIF
+from export.nodes import DYNAMIC, IntegerDynamicThresholdLIF
 from export.package import Exported, save_outputs
 from export.parity import compare_bounded, compare_exact
+from export.passes.balance_latency import balance_latency
 from export.passes.freeze_thresholds import freeze_thresholds
 from export.trace import Array, Trace
 from hardware_profiles.activity import FORMAT, Activity, LayerActivity, write_activity
@@ -29,6 +32,7 @@ from .fused.run import run_fused
 from .layers import neurons
 from .layerwise import run_processes
 from .preconditions import NumberFormat
+from .routing import is_stock
 
 SPECIFICATION = "NumPy integer interpreter"
 YARDSTICK = "IR float32 interpreter"
@@ -51,7 +55,7 @@ class Simulation:
         """
         self.exported, self.config, self.folder, self.progress = exported, config, folder, progress
         self.known = run_host_segments(exported.folder, exported.hosts, "before", arrays)
-        self.inputs = chip_inputs(exported.float_graph, self.known)
+        self.inputs = chip_inputs(exported.float_graph, self.known, made_by_hosts(exported.hosts))
         self.num_steps, self.num_samples = next(iter(self.inputs.values())).shape[:2]
         self.rungs: list[Rung] = []
         _save_inputs(folder / "inputs.h5", self.inputs)
@@ -64,7 +68,7 @@ class Simulation:
             self._run_processes(graph, number_format)
         if self.config.witness and "fixed_pt" in self.config.number_formats and self.config.process_samples:
             graph = self.exported.integer_graph
-            if graph.of_type(IntegerDynamicThresholdLIF) and is_stock(freeze_thresholds(graph)):
+            if graph.of_type(IntegerDynamicThresholdLIF) and is_stock_alone(freeze_thresholds(graph)):
                 self._run_witness()
         write_parity(self.folder / PARITY_FILE, self.rungs)
         return tuple(self.rungs)
@@ -101,7 +105,10 @@ class Simulation:
 
     def _run_processes(self, graph: Graph, number_format: NumberFormat) -> None:
         num_samples = min(self.config.process_samples, self.num_samples)
-        if num_samples:
+        timed, refusal = _in_lava_timing(graph)
+        if timed is None and num_samples:
+            print(f"one Process per node: not run. {refusal}", file=sys.stderr)
+        elif num_samples:
             trace = run_processes(
                 graph,
                 self._first(num_samples),
@@ -109,7 +116,7 @@ class Simulation:
                 progress=self.progress,
                 timeout_s=self.config.timeout_s,
             )
-            stock = ", all of them stock" if is_stock(graph) else ""
+            stock = ", all of them stock" if is_stock_alone(graph) else ""
             self._compare(f"Lava {number_format}, one Process per node{stock}", trace, number_format, num_samples)
 
     def _compare(self, world: str, trace: Trace, number_format: NumberFormat, num_samples: int) -> None:
@@ -163,22 +170,31 @@ class Simulation:
             granularity="fused",
             num_samples=self.num_samples,
             num_steps=self.num_steps,
-            latency_steps=graph.total_latency,
+            latency_steps=0 if (timed := _in_lava_timing(graph)[0]) is None else timed.total_latency,
             requires=required_capabilities(graph),
             layers=layers,
         )
 
 
-def is_stock(graph: Graph) -> bool:
-    """Tell whether Lava's own Processes express every node: Dense, and LIF with hard reset at a constant threshold."""
-    return all(isinstance(node, LIF | IntegerLIF) and node.reset == "zero" for node in neurons(graph).values())
+def is_stock_alone(graph: Graph) -> bool:
+    """Tell whether Lava's own Processes express every node and edge of a graph in "model" timing."""
+    timed, _ = _in_lava_timing(graph)
+    return timed is not None and is_stock(timed)
+
+
+def _in_lava_timing(graph: Graph) -> tuple[Graph | None, str]:
+    """Return the graph in "lava" timing, or None and why a loop of it is too short for Lava's synapses."""
+    try:
+        return balance_latency(graph), ""
+    except ExportError as error:
+        return None, str(error)
 
 
 def _save_inputs(path: Path, inputs: Mapping[str, Array]) -> None:
-    """Keep the chip's inputs `[N, T, n]` as they were sent, quantised context included, for replays."""
+    """Keep the chip's inputs `[N, T, *shape]` as they were sent, quantised context included, for replays."""
     with h5py.File(path, "w") as file:
         for name, array in inputs.items():
-            file.create_dataset(name, data=array.transpose(1, 0, 2), compression="gzip", shuffle=True)
+            file.create_dataset(name, data=array.swapaxes(0, 1), compression="gzip", shuffle=True)
 
 
 def _write_thresholds(path: Path, graph: Graph, trace: Trace) -> None:

@@ -115,7 +115,7 @@ def stage_commands(run: Path, config: Path) -> dict[str, Callable[[], int]]:
         "render": ["render", *configured],
         "prepare": ["prepare", *configured, "--videos", f"{run}/videos"],
         "fit": ["fit", *configured, "--data", f"{run}/dataset"],
-        "export": [*network, *samples, *configured],
+        "export": [*network, "--example", *samples[1:], *configured],
         "simulate": [f"{run}/export", *samples, *configured],
         "score": ["score", *scored, "--training", f"{run}/training", "--data", f"{run}/dataset"],
         "reference": ["reference", *network, *samples, *configured],

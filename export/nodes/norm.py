@@ -1,10 +1,11 @@
-"""Batch normalisation as it is read; `passes.fold_norm` folds it into weights before the graph is written or lowered."""
+"""Batch normalisation as it is read; `passes.fold_norm` folds it into weights before the graph is written."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from .signal import Float, Shape, Signal
 
@@ -26,13 +27,21 @@ class Norm(Signal):
     @property
     def factor(self) -> Float:
         """Weight over standard deviation, float32 [channels], computed in double precision."""
-        factor = 1 / np.sqrt(self.variance.astype(np.float64) + self.epsilon)
-        return (factor if self.weight is None else factor * self.weight).astype(np.float32)
+        return _float32(self._factor)
 
     @property
     def offset(self) -> Float:
         """What is added after scaling, float32 [channels]: bias − mean · factor, computed in double precision."""
-        factor = 1 / np.sqrt(self.variance.astype(np.float64) + self.epsilon)
-        factor = factor if self.weight is None else factor * self.weight
-        bias = 0 if self.bias is None else self.bias.astype(np.float64)
-        return (bias - self.mean * factor).astype(np.float32)
+        bias = np.zeros(self.mean.shape) if self.bias is None else self.bias.astype(np.float64)
+        return _float32(bias - self.mean * self._factor)
+
+    @property
+    def _factor(self) -> npt.NDArray[np.float64]:
+        deviation = np.sqrt(self.variance.astype(np.float64) + self.epsilon)
+        factor: npt.NDArray[np.float64] = (1.0 if self.weight is None else self.weight) / deviation
+        return factor
+
+
+def _float32(array: npt.NDArray[np.float64]) -> Float:
+    values: Float = array.astype(np.float32)
+    return values

@@ -9,12 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from export.graph import Graph
-from export.nodes import DYNAMIC, Output
+from export.nodes import DYNAMIC, IntegerThreshold, Output, Threshold
 from export.trace import Array, LayerTrace, Trace
 
 from ..counts import Events
 from ..layers import controller_name, neurons
 from ..shared_memory import shared_array
+from .counting import output_dtype
 from .executor import Executor
 
 EVENT_FIELDS = tuple(field.name for field in dataclasses.fields(Events))
@@ -26,7 +27,7 @@ class Ledger:
     Shard k holds the samples k·batch … (k+1)·batch − 1, the last one what is left; each runs for T steps.
 
     Attributes:
-        output_counts: output node to its spikes per sample and neuron, int64 [N, n].
+        output_sums: output node to what left there per sample and value: int64 spikes or float64, [N, n].
     """
 
     def __init__(
@@ -42,8 +43,9 @@ class Ledger:
         self._steps_done = steps_done
         self._layers = [*graph.inputs(), *neurons(graph), *map(controller_name, graph.of_type(DYNAMIC))]
         self._events = shared_array((len(self._layers), len(EVENT_FIELDS)), np.int64)
-        self.output_counts = {
-            name: shared_array((num_samples, node.size), np.int64) for name, node in graph.of_type(Output).items()
+        self.output_sums = {
+            name: shared_array((num_samples, node.size), output_dtype(graph, name))
+            for name, node in graph.of_type(Output).items()
         }
         self._records = _records(graph, num_steps, num_samples) if record else None
 
@@ -72,12 +74,14 @@ class Ledger:
         if self._records is not None:
             for name, state in executor.states.items():
                 layer = self._records[name]
-                layer["s"][t, samples], layer["v"][t, samples] = state.s, state.v
+                layer["s"][t, samples] = state.s
+                if state.v is not None:
+                    layer["v"][t, samples] = state.v
                 if state.theta is not None:
                     layer["theta"][t, samples] = state.theta
         if t == self._num_steps - 1:
-            for name, counts in self.output_counts.items():
-                counts[samples] = executor.spike_counts(name)
+            for name, sums in self.output_sums.items():
+                sums[samples] = executor.output_sums(name)
             events = executor.events()
             self._events += np.array([dataclasses.astuple(events[name]) for name in self._layers], dtype=np.int64)
         self._steps_done[0] = step + 1
@@ -97,7 +101,7 @@ class Ledger:
         return {
             name: LayerTrace(
                 s=layer["s"].copy(),
-                v=layer["v"].copy(),
+                v=layer["v"].copy() if "v" in layer else None,
                 theta=layer["theta"].copy() if "theta" in layer else None,
                 saturations=events[name].saturations,
             )
@@ -109,10 +113,9 @@ def _records(graph: Graph, num_steps: int, num_samples: int) -> dict[str, dict[s
     v_dtype: Any = np.float64 if graph.fmt is None else np.int64
     records: dict[str, dict[str, Array]] = {}
     for name, node in neurons(graph).items():
-        records[name] = {
-            "s": shared_array((num_steps, num_samples, node.size), np.uint8),
-            "v": shared_array((num_steps, num_samples, node.size), v_dtype),
-        }
+        records[name] = {"s": shared_array((num_steps, num_samples, node.size), np.uint8)}
+        if not isinstance(node, (Threshold, IntegerThreshold)):
+            records[name]["v"] = shared_array((num_steps, num_samples, node.size), v_dtype)
         if isinstance(node, DYNAMIC):
             records[name]["theta"] = shared_array((num_steps, num_samples), np.int64)
     return records

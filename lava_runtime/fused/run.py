@@ -16,8 +16,8 @@ from ..compat import load_lava
 from ..counts import layer_activities
 from ..errors import LavaRuntimeError
 from ..preconditions import TIMEOUT_S, NumberFormat, check_run
-from .executor import FLOAT64_BITS
 from .ledger import Ledger
+from .maps import FLOAT64_BITS
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -25,7 +25,7 @@ class FusedRun:
     """What a fused run gives.
 
     Attributes:
-        output_counts: output node to spikes summed over time, int64 [B, n].
+        output_counts: output node to spikes summed over time, int64 [B, n]; float64 sums where other values leave.
         layers: event counts, inputs first.
         trace: every neuron node in every step, if recorded: `s` uint8 and `v` int64 or float64 [T, B, n].
     """
@@ -49,7 +49,7 @@ def run_fused(
 
     Args:
         graph: integer dialect for `fixed_pt`, float dialect for `floating_pt`.
-        inputs: name to [T, B, size], see `export.trace.check_inputs`.
+        inputs: name to [T, B, *shape], see `export.trace.check_inputs`.
         number_format: `fixed_pt` (bit-accurate) or `floating_pt` (double precision).
         batch_size: samples that run side by side; memory is linear in it, results do not depend on it in `fixed_pt`.
         record: keep spikes, membranes and thresholds of every neuron in every step.
@@ -90,7 +90,7 @@ def run_fused(
     models = {source: source_model(source), fused: fused_model(fused)}
     session.run(fused, ledger.total_steps, number_format=number_format, models=models)
     return FusedRun(
-        output_counts={name: counts.copy() for name, counts in ledger.output_counts.items()},
+        output_counts={name: sums.copy() for name, sums in ledger.output_sums.items()},
         layers=layer_activities(graph, ledger.events(), num_steps, num_samples),
         trace=ledger.trace(),
     )
@@ -111,4 +111,5 @@ def _frame(values: Array, batch: int, ledger: Ledger, step: int) -> Array:
     """Return the inputs of a shard in a time step, [batch, size]; rows without a sample are zero."""
     t, samples = ledger.locate(step)
     rows: Array = values[t, samples]
-    return np.concatenate([rows, np.zeros((batch - len(rows), values.shape[2]), dtype=values.dtype)])
+    rows = rows.reshape(len(rows), -1)
+    return np.concatenate([rows, np.zeros((batch - len(rows), rows.shape[1]), dtype=values.dtype)])

@@ -1,16 +1,24 @@
 """A graph as Lava Processes, one per node: stock wherever stock can express the node.
 
-| node | Process |
-|---|---|
-| Linear | stock `Dense` |
-| LIF, reset zero | stock `LIFReset` (`LIF` that also starts anew at each sample) |
-| LIF, reset subtract or none | our `Leaky` |
-| DynamicThresholdLIF | our `DynamicThresholdLIF`, its `ThresholdController`, a stock `Dense` that counts spikes |
-| all inputs, all records | one `MemorySource`, one `MemorySink` |
+| node | Process | |
+|---|---|---|
+| Linear | `Dense` | stock |
+| Linear over positions, Conv, Scale, Pool, Gather, Reduce | `Sparse`, unrolled | stock |
+| LIF, hard reset at once, constant threshold | `LIFReset`: `LIF` that starts anew at each sample | stock |
+| CubaLIF, the same, without bias | `LIFReset` with `du` | stock |
+| all other LIF, CubaLIF; AlphaLIF; Threshold | `SnnTorchNeuron` | ours |
+| DynamicThresholdLIF | `DynamicThresholdLIF`, `ThresholdController`, stock `Dense` that counts spikes | ours |
+| LI | `LeakyIntegrator` | ours |
+| Product, MatMul | `SignalProduct` | ours |
+| Reshape of one source | none | |
+| an edge that waits, or that the model delays | `DelayLine`; inputs are sent late instead | ours |
+| bias of a float synapse | the neurons' own bias; elsewhere a stream of the source | |
+| all inputs, all records | one `MemorySource`, one `MemorySink` | ours |
 
-Samples follow each other without a gap: a layer of latency L starts a new sample in time step k·T + L + 1. The
-reset in that step also erases what biases gathered before, and no spike from before it can be received after it,
-because every synapse delays by one step, as the start does.
+The graph is in "lava" timing (`export.passes.balance_latency`). Samples follow each other without a gap: a layer of
+latency L starts a new sample in time step k·T + L + 1. The reset in that step also erases what biases gathered before.
+Values that the model does not delay cannot reach the next sample, since both ends of an edge start it together; where
+the model delays an edge by d steps, its `DelayLine` is silent in the first d steps of each sample.
 """
 
 from __future__ import annotations
@@ -22,36 +30,37 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from lava.proc.dense.models import PyDenseModelBitAcc
-from lava.proc.dense.process import Dense
-from lava.proc.lif.models import PyLifModelBitAcc
-from lava.proc.lif.process import LIFReset
-from lava.utils.weightutils import SignMode
 
-from export.graph import Graph
+from export.graph import Edge, Graph
 from export.nodes import (
     DYNAMIC,
-    LIF,
+    LI,
+    PRODUCTS,
+    REARRANGEMENTS,
+    SYNAPSES,
     DynamicThresholdLIF,
     Input,
     IntegerDynamicThresholdLIF,
-    IntegerLIF,
-    Linear,
+    IntegerThreshold,
+    Output,
+    Reshape,
+    Threshold,
 )
-from hardware_profiles.arithmetic import IntegerFormat
+from export.trace import Array
 
 from ..errors import LavaRuntimeError
-from ..layers import Neuron, Synapse, controller_name, neurons, synapses
+from ..layers import COUNTED_PORT, controller_name, neurons
+from ..routing import Route, is_folded, is_passed_on, own_bias, route
 from ..shared_memory import shared_array
-from .dynamic_threshold_lif import process as dynamic
-from .leaky.process import Leaky
+from .delay_line.process import DelayLine
+from .leaky_integrator.process import LeakyIntegrator
+from .makers import lava_format, make_count, make_neuron, make_synapses
 from .memory_sink.models import sink_model
 from .memory_sink.process import MemorySink, Record
 from .memory_source.models import source_model
 from .memory_source.process import MemorySource, Stream
+from .product.process import SignalProduct
 from .threshold_controller.process import ThresholdController
-
-Array = npt.NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -59,7 +68,7 @@ class Network:
     """A network of Lava Processes, ready to run once.
 
     Attributes:
-        processes: name to Process; synapses and neurons are called as their nodes.
+        processes: name to Process; they are called as their nodes.
         models: Process to ProcessModel, for those whose ports are made to measure.
         stores: (node, `s` | `v` | `theta`) to the shared array [B·T, n] that the run fills.
     """
@@ -69,26 +78,12 @@ class Network:
     stores: Mapping[tuple[str, str], Array]
 
 
-def lava_format() -> IntegerFormat:
-    """Return the widths that stock Lava's fixed-point models have, read from the models."""
-    lif = PyLifModelBitAcc(proc_params={})
-    return IntegerFormat(
-        weight_bits=PyDenseModelBitAcc.weights.precision,
-        decay_bits=PyLifModelBitAcc.dv.precision,
-        state_bits=PyLifModelBitAcc.v.precision,
-        threshold_bits=PyLifModelBitAcc.vth.precision,
-        state_shift=lif.vth_shift,
-        bias_mantissa_bits=PyLifModelBitAcc.bias_mant.precision,
-        bias_exponent_bits=PyLifModelBitAcc.bias_exp.precision,
-    )
-
-
 def build_network(graph: Graph, inputs: Mapping[str, Array], steps_done: npt.NDArray[np.int64]) -> Network:
     """Make the Processes of a verified graph.
 
     Args:
-        graph: float or integer dialect.
-        inputs: name to [T, B, size].
+        graph: float or integer dialect, "lava" timing.
+        inputs: name to [T, B, *shape].
         steps_done: int64 [1], shared; see `session.Session`.
 
     Raises:
@@ -98,6 +93,7 @@ def build_network(graph: Graph, inputs: Mapping[str, Array], steps_done: npt.NDA
         raise LavaRuntimeError(
             f"graph: has the integer widths {graph.fmt}, stock Lava has {lava_format()}; use granularity 'fused'"
         )
+    assert graph.timing == "lava"
     return _Builder(graph, inputs, steps_done).build()
 
 
@@ -106,10 +102,11 @@ class _Builder:
 
     def __init__(self, graph: Graph, inputs: Mapping[str, Array], steps_done: npt.NDArray[np.int64]) -> None:
         self._graph = graph
-        self._inputs = inputs
         self._num_steps, self._batch = next(iter(inputs.values())).shape[:2]
+        self._inputs = {name: array.reshape(self._num_steps, self._batch, -1) for name, array in inputs.items()}
         self._steps_done = steps_done
         self._processes: dict[str, Any] = {}
+        self._outlets: dict[str, Any] = {}
         self._streams: dict[str, Stream] = {}
         self._listeners: list[tuple[str, Any]] = []
         self._records: dict[str, Record] = {}
@@ -118,12 +115,13 @@ class _Builder:
 
     def build(self) -> Network:
         """Make all Processes and connect them."""
-        for name, synapse in synapses(self._graph).items():
-            self._processes[name] = _dense(synapse, name)
-        for name, neuron in neurons(self._graph).items():
-            self._add_neuron(name, neuron)
-        for name in synapses(self._graph):
-            self._connect(self._graph.sources(name)[0], 0, self._processes[name].s_in)
+        entrances = {name: self._make(name) for name in self._graph.nodes}
+        for name, ports in entrances.items():
+            for port, entrance in ports.items():
+                for edge in self._graph.incoming(name, port):
+                    self._connect(edge, entrance)
+        for name in neurons(self._graph):
+            self._observe(name)
         source = MemorySource(streams=self._streams, name="source")
         for port, listener in self._listeners:
             getattr(source, port).connect(listener)
@@ -139,100 +137,120 @@ class _Builder:
             stores=self._stores,
         )
 
-    def _add_neuron(self, name: str, node: Neuron) -> None:
-        lag = self._graph.latency[name]
-        neuron = _neuron(node, name, self._bias(name, node), self._num_steps, lag + 1, self._graph.fmt)
-        self._processes[name] = neuron
-        self._processes[self._graph.driving_synapse(name)].a_out.connect(neuron.a_in)
+    def _make(self, name: str) -> dict[str, Any]:
+        """Make a node's Process and return the InPort of each of the node's ports."""
+        node = self._graph.nodes[name]
+        if isinstance(node, (Input, Output)) or is_passed_on(self._graph, name):
+            return {}
+        if isinstance(node, (*SYNAPSES, *REARRANGEMENTS)):
+            process = make_synapses(self._graph, name)
+            self._add(name, process, process.a_out)
+            return {"input": process.s_in}
+        if isinstance(node, PRODUCTS):
+            process = SignalProduct(node=node, name=name)
+            self._add(name, process, process.s_out)
+            return {"a": process.a_in, "b": process.b_in}
+        if isinstance(node, Reshape):
+            process = DelayLine(shape=(node.size,), name=name)
+            self._add(name, process, process.s_out)
+            return {"input": process.s_in}
+        if isinstance(node, LI):
+            dv, offset = 1 - node.beta.astype(float).ravel(), self._graph.latency[name] + 1
+            process = LeakyIntegrator(
+                shape=(node.size,), dv=dv, reset_interval=self._num_steps, reset_offset=offset, name=name
+            )
+            self._add(name, process, process.s_out)
+            return {"input": process.a_in}
+        return self._make_neuron(name)
+
+    def _add(self, name: str, process: Any, outlet: Any) -> None:
+        self._processes[name], self._outlets[name] = process, outlet
+
+    def _make_neuron(self, name: str) -> dict[str, Any]:
+        node = neurons(self._graph)[name]
+        process = make_neuron(self._graph, name, node, self._num_steps)
+        self._add(name, process, process.s_out)
         if isinstance(node, DYNAMIC):
-            controller = self._add_controller(name, node, lag)
-            controller.th_out.connect(neuron.th_in)
-            self._record(name, "theta", lag, controller.th_out, (1,), np.int32)
-        self._record(name, "s", lag, neuron.s_out, (node.size,), np.uint8)
-        self._record(name, "v", lag, neuron.v, (node.size,), float if self._graph.fmt is None else np.int32)
+            return {"input": process.a_in, **self._make_controller(name, node, process.th_in)}
+        entrances = {port: process.a_in for port in node.ports}
+        if "threshold" in node.ports:
+            entrances["threshold"] = process.th_in
+        return entrances
 
-    def _add_controller(self, name: str, node: DynamicThresholdLIF | IntegerDynamicThresholdLIF, lag: int) -> Any:
-        """Count the population through a synapse layer, whose delay is that of the driving synapse."""
+    def _make_controller(
+        self, name: str, node: DynamicThresholdLIF | IntegerDynamicThresholdLIF, th_in: Any
+    ) -> dict[str, Any]:
+        """Count the population through a synapse layer; what it sees is as late as the neurons' input."""
         controller = ThresholdController(controller=node.controller, name=controller_name(name))
-        per_group = node.controller.population // node.controller.num_groups
-        blocks = np.kron(np.eye(node.controller.num_groups), np.ones((1, per_group)))
-        if self._graph.fmt is None:
-            count = Dense(weights=blocks, name=f"{name}.count")
-        else:
-            count = _mixed_sign_dense(blocks.astype(np.int64), 0, f"{name}.count")
+        count = make_count(self._graph, f"{name}.count", node.controller.num_groups, node.controller.population)
         self._processes[controller_name(name)], self._processes[f"{name}.count"] = controller, count
-        self._connect(self._graph.sources(name, "population")[0], 0, count.s_in)
         count.a_out.connect(controller.count_in)
-        for context in self._graph.sources(name, "context"):
-            self._connect(context, lag, controller.context_in)
-        return controller
+        controller.th_out.connect(th_in)
+        self._record(name, "theta", controller.th_out, (1,), np.int32)
+        return {COUNTED_PORT: count.s_in, "context": controller.context_in}
 
-    def _connect(self, source: str, lag: int, port: Any) -> None:
-        """Connect a node's output; the host sends an input `lag` steps late, where it is needed late."""
-        node = self._graph.nodes[source]
-        if not isinstance(node, Input):
-            assert not lag, "verify admits only inputs where a layer's latency must be waited for"
-            self._processes[source].s_out.connect(port)
+    def _connect(self, edge: Edge, entrance: Any) -> None:
+        """Connect an edge; inputs are sent when they are needed, biases that no neuron adds are sent too."""
+        way = route(self._graph, edge)
+        node = self._graph.nodes[way.origin]
+        if isinstance(node, Input):
+            dtype = np.int8 if node.kind == "spike" else np.int16
+            self._stream(way, self._inputs[way.origin], dtype, entrance)
             return
-        stream = Stream(
-            shape=(node.size,),
-            dtype=np.int8 if node.kind == "spike" else np.int16,
-            frame=partial(_frame, self._inputs[source], lag),
-        )
-        key = f"{source}@{lag}"
-        self._streams[key] = stream
-        self._listeners.append((key, port))
+        outlet = self._outlets[way.origin]
+        if not way.is_direct:
+            outlet = self._delayed(way)
+        outlet.connect(entrance)
+        bias = own_bias(node)
+        if bias is not None and not is_folded(self._graph, edge):
+            constant = np.broadcast_to(bias, (self._num_steps, self._batch, len(bias)))
+            self._stream(way, constant, np.float64, entrance)
 
-    def _record(self, name: str, what: str, lag: int, observed: Any, shape: tuple[int, ...], dtype: Any) -> None:
+    def _delayed(self, way: Route) -> Any:
+        """Return the outlet of a delay line behind a node; edges that wait alike share it."""
+        name = f"{way.origin}@{way.wait}-{way.silent}"
+        if name not in self._processes:
+            line = DelayLine(
+                shape=self._outlets[way.origin].shape,
+                delay=way.wait,
+                silent=way.silent,
+                interval=self._num_steps,
+                lag=way.lag,
+                name=name,
+            )
+            self._outlets[way.origin].connect(line.s_in)
+            self._processes[name] = line
+        return self._processes[name].s_out
+
+    def _stream(self, way: Route, values: Array, dtype: Any, entrance: Any) -> None:
+        """Let the source send values [T, B, n] so late that they arrive in time."""
+        key = f"{way.origin}@{way.lag}-{way.silent}"
+        self._streams[key] = Stream(
+            shape=values.shape[2:], dtype=dtype, frame=partial(_frame, values, way.lag, way.silent)
+        )
+        self._listeners.append((key, entrance))
+
+    def _observe(self, name: str) -> None:
+        """Record a neuron layer's spikes, and its membranes if it has any."""
+        node, process = neurons(self._graph)[name], self._processes[name]
+        self._record(name, "s", process.s_out, (node.size,), np.uint8)
+        if not isinstance(node, (Threshold, IntegerThreshold)):
+            self._record(name, "v", process.v, (node.size,), float if self._graph.fmt is None else np.int32)
+
+    def _record(self, name: str, what: str, observed: Any, shape: tuple[int, ...], dtype: Any) -> None:
         store = shared_array((self._batch * self._num_steps, *shape), dtype)
         key = f"{name}@{what}"
         self._stores[name, what] = store
-        self._records[key] = Record(what="var" if what == "v" else "message", store=store, lag=lag)
+        self._records[key] = Record(
+            what="var" if what == "v" else "message", store=store, lag=self._graph.latency[name]
+        )
         self._observed.append((key, observed))
 
-    def _bias(self, name: str, node: Neuron) -> Array:
-        """Return the bias that the neuron adds: its own integers, or that of its float synapse."""
-        if isinstance(node, (IntegerLIF, IntegerDynamicThresholdLIF)):
-            return node.bias_mant
-        synapse = synapses(self._graph)[self._graph.driving_synapse(name)]
-        assert isinstance(synapse, Linear)
-        return np.zeros(node.size) if synapse.bias is None else synapse.bias.astype(float)
 
-
-def _frame(values: Array, lag: int, step: int) -> Array:
-    """Return the input of a time step: sample after sample, `lag` steps late, silence around them."""
+def _frame(values: Array, lag: int, silent: int, step: int) -> Array:
+    """Return what is sent in a time step: sample after sample, `lag` steps late, `silent` steps into each sample."""
     num_steps, batch, size = values.shape
     sample, t = divmod(step - lag, num_steps)
-    frame: Array = values[t, sample] if 0 <= sample < batch else np.zeros(size, dtype=values.dtype)
+    is_sent = 0 <= sample < batch and t >= silent
+    frame: Array = values[t - silent, sample] if is_sent else np.zeros(size, dtype=values.dtype)
     return frame
-
-
-def _dense(node: Synapse, name: str) -> Any:
-    if isinstance(node, Linear):
-        return Dense(weights=node.weight.astype(float), name=name)
-    return _mixed_sign_dense(node.weight_int8, node.weight_exp, name)
-
-
-def _mixed_sign_dense(weight_int8: Array, weight_exp: int, name: str) -> Any:
-    """Make a stock Dense that computes W s << weight_exp: Lava keeps mixed-sign weights as even 9-bit numbers."""
-    return Dense(
-        weights=(2 * weight_int8).astype(np.int32), weight_exp=weight_exp - 1, sign_mode=SignMode.MIXED, name=name
-    )
-
-
-def _neuron(node: Neuron, name: str, bias: Array, interval: int, offset: int, fmt: IntegerFormat | None) -> Any:
-    """Make the neuron Process of a node; it starts anew in each time step with t % interval == offset % interval."""
-    if isinstance(node, (LIF, DynamicThresholdLIF)):
-        number: dict[str, Any] = {"dv": 1 - node.beta.astype(float), "bias_mant": bias}
-    else:
-        number = {"dv": node.dv, "bias_mant": bias, "bias_exp": node.bias_exp}
-    common = {**number, "shape": (node.size,), "reset_interval": interval, "reset_offset": offset, "name": name}
-    if isinstance(node, DynamicThresholdLIF):
-        return dynamic.DynamicThresholdLIF(th_exp=-node.controller.fraction_bits, **common)
-    if isinstance(node, IntegerDynamicThresholdLIF):
-        return dynamic.DynamicThresholdLIF(th_exp=node.theta_shift, fmt=fmt, **common)
-    vth = node.threshold.astype(float) if isinstance(node, LIF) else node.vth
-    if node.reset != "zero":
-        return Leaky(vth=vth, reset=node.reset, fmt=fmt, **common)
-    # du of unity: no synaptic memory; stock LIF adds one to the integer du
-    return LIFReset(vth=vth, du=1 if fmt is None else fmt.decay_unity - 1, **common)

@@ -62,3 +62,16 @@ def make_dyadic(network: nn.Module, bits: int = 3) -> nn.Module:
             if isinstance(module, snn.SpikingNeuron):
                 module.beta = torch.full_like(torch.as_tensor(module.beta), 0.5)
     return network
+
+
+def louder_norms(network: nn.Module) -> nn.Module:
+    """Give normalisations statistics of a trained network, so that the layers behind them spike."""
+    with torch.no_grad():
+        for module in network.modules():
+            if isinstance(module, (nn.BatchNorm1d, nn.BatchNorm2d)):
+                module.running_mean.uniform_(-0.3, 0.3)
+                module.running_var.uniform_(0.02, 0.2)
+                if module.affine:
+                    module.weight.uniform_(0.7, 1.3)
+                    module.bias.uniform_(-0.2, 0.2)
+    return network

@@ -66,13 +66,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run(*arguments: str) -> int:
-    return handle(parser().parse_args([*arguments, "--input", "x.npz", "--out", "out"]))
+    return handle(parser().parse_args([*arguments, "--example", "x.npz", "--out", "out"]))
 
 
 def test_export_of_a_plain_network(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("stranger_net:make_model") == 0
     assert {path.name for path in (folder / "out").iterdir()} == {
-        "model.nir", "integer_model.h5", "deployment.json", "parity.json", "export_report.json", "manifest.json",
+        "model.nir", "integer_model.h5", "network.onnx", "deployment.json", "parity.json", "export_report.json", "manifest.json",
     }  # fmt: skip
     assert len(nir.read("out/model.nir").nodes) >= 6
     parity = json.loads((folder / "out" / "parity.json").read_text())
@@ -109,7 +109,7 @@ def test_host_segment_becomes_onnx_with_a_free_batch(folder: Path) -> None:
 def test_bad_networks_are_one_line_and_leave_nothing(folder: Path, factory: str, message: str) -> None:
     before = sorted(path.name for path in folder.iterdir() if path.name != "__pycache__")
     result = subprocess.run(
-        [sys.executable, "-m", "export", factory, "--input", "x.npz", "--out", "out"],
+        [sys.executable, "-m", "export", factory, "--example", "x.npz", "--out", "out"],
         capture_output=True, text=True, env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin", "OMP_NUM_THREADS": "1"},
     )  # fmt: skip
     assert result.returncode == 2

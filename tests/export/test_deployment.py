@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from export.checkpoint import save_checkpoint
-from export.deployment import Deployment, HostSegment, load_deployment, needed_arrays
+from export.deployment import Deployment, HostSegment, load_deployment, wanted_arrays
 from export.errors import ExportError
 
 NETWORK = """
@@ -42,7 +42,7 @@ def test_a_plain_network_goes_to_the_chip_whole() -> None:
     deployment = load_deployment("own_network:make_plain", None)
     assert deployment.chip is deployment.module and deployment.hosts == () and deployment.dt_s == 1e-3
     assert not any(module.training for module in deployment.module.modules())
-    assert needed_arrays(deployment) == {"input"}
+    assert wanted_arrays(deployment) == (set(), {"input"})
 
 
 def test_weights_and_configuration_come_from_the_checkpoint(folder: Path) -> None:
@@ -80,5 +80,5 @@ def test_an_input_file_brings_what_no_segment_makes() -> None:
     before = HostSegment("encode", Pass(), ("pixels",), ("input",), "before")
     second = HostSegment("more", Pass(), ("input",), ("spare",), "before")
     after = HostSegment("head", Pass(), ("output_rate",), ("answer",), "after")
-    assert needed_arrays(Deployment(chip, chip, (before, second, after))) == {"pixels"}
-    assert needed_arrays(Deployment(chip, chip, (after,))) == {"input"}
+    assert wanted_arrays(Deployment(chip, chip, (before, second, after))) == ({"pixels"}, {"pixels"})
+    assert wanted_arrays(Deployment(chip, chip, (after,))) == (set(), {"input"})

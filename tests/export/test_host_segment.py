@@ -190,9 +190,11 @@ def test_chip_inputs_put_time_first_and_quantise_floats_once() -> None:
     for name, array in inputs.items():
         assert np.array_equal(got[name], array.transpose(1, 0, 2)) and got[name].dtype == array.dtype
     floats = inputs["context"] / 2**CONTEXT_FRACTION_BITS
-    again = chip_inputs(graph, inputs | {"context": floats})
+    again = chip_inputs(graph, inputs | {"context": floats}, made={"context"})
     assert np.array_equal(again["context"], got["context"]) and again["context"].dtype == np.int16
     assert (got["context"] > 1).any(), "integers are graded values already, and stay"
+    with pytest.raises(InputDataError, match="input context: graded values are integers within ±1023"):
+        chip_inputs(graph, inputs | {"context": floats})
 
 
 def test_chip_inputs_that_are_missing_or_flat() -> None:

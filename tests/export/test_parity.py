@@ -114,10 +114,10 @@ def two_neurons() -> tuple[Graph, dict[str, np.ndarray]]:
     weight = np.random.default_rng(0).random((2, 40)).astype(np.float32)
     threshold = weight.astype(np.float64).sum(axis=1) * [1, 0.9999]
     nodes = {
-        "x": Input(size=40),
+        "x": Input(shape=(40,)),
         "w": Linear(weight=weight),
-        "lif": LIF(beta=np.zeros(2, np.float32), threshold=threshold.astype(np.float32), reset="zero"),
-        "y": Output(size=2),
+        "lif": LIF(beta=np.zeros(2, np.float32), threshold=threshold.astype(np.float32), reset="none"),
+        "y": Output(shape=(2,)),
     }
     edges = (Edge("x", "w"), Edge("w", "lif"), Edge("lif", "y"))
     return Graph(nodes=nodes, edges=edges, dialect="float", dt_s=1e-3), {"x": np.ones((1, 1, 40), dtype=np.uint8)}

@@ -59,13 +59,22 @@ def test_dialects_do_not_mix(graph: Graph) -> None:
     [
         (Edge("x", "nowhere"), "no node 'nowhere'"),
         (Edge("x", "lif1", "reset"), "no port 'reset'"),
-        (Edge("lif2", "lif1", "context"), "node lif1: context comes from lif2 .IntegerLIF., allowed is a graded input"),
-        (Edge("context", "fc1"), "sums 2 spike trains|receives values that are not spikes"),
+        (Edge("lif2", "lif1", "context"), "edge lif2 -> lif1.context: sends 20 values, allowed is 4"),
+        (Edge("context", "fc1"), "edge context -> fc1.input: sends 4 values, allowed is 32"),
+        (Edge("x", "lif1", "population"), "its threshold counts x, x, allowed is one layer of spikes"),
+        (Edge("output_0", "fc4"), "or an Output sends"),
+        (Edge("fc4", "output_0"), "node output_0: receives values that are not spikes"),
+        (Edge("x", "fc1", delay=-1), "delay -1, allowed is 0 or more"),
     ],
 )
 def test_wrong_edges(graph: Graph, edge: Edge, message: str) -> None:
     with pytest.raises(ExportError, match=message):
         verify(replace(graph, edges=(*graph.edges, edge)), "integer")
+
+
+def test_context_comes_graded_from_the_host(graph: Graph) -> None:
+    with pytest.raises(ExportError, match="node lif1: context comes from context .Input., allowed is a graded input"):
+        verify(with_node(graph, "context", kind="spike"), "integer")
 
 
 def test_missing_edge_and_loop(graph: Graph) -> None:

@@ -55,7 +55,7 @@ def exported(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
         patch.syspath_prepend(str(folder))
-        words = ["stranger_chip:make_model", "--input", "x.npz", "--out", "exported"]
+        words = ["stranger_chip:make_model", "--example", "x.npz", "--out", "exported"]
         assert run_command(export.__main__.parser(), export.__main__.handle, words) == 0
         sys.modules.pop("stranger_chip")
     shutil.rmtree(folder / "__pycache__", ignore_errors=True)

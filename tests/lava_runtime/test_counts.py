@@ -5,14 +5,29 @@ import pytest
 
 from export.graph import Edge, Graph
 from export.integer_interpreter import run_integer
-from export.nodes import Input, IntegerDynamicThresholdLIF, IntegerLIF, IntegerLinear, Output
+from export.nodes import (
+    Convolution,
+    Input,
+    IntegerConv,
+    IntegerDynamicThresholdLIF,
+    IntegerLIF,
+    IntegerLinear,
+    IntegerScale,
+    Output,
+    Pool,
+    Product,
+    Reshape,
+)
+from export.sparse_matrix import to_sparse
 from hardware_profiles.activity import LayerActivity
 from hardware_profiles.arithmetic import ThresholdController
 from hardware_profiles.profile import CAPABILITIES
-from lava_runtime.counts import count_events, count_saturations, required_capabilities
+from lava_runtime.counts import count_events, required_capabilities
+from lava_runtime.saturations import count_saturations
+from lava_runtime.synapses import column_counts
 
-from .random_graphs import FMT
-from .test_layerwise import chain, saturating_graph
+from .random_graphs import FMT, Case, integer_graph
+from .test_layerwise import SATURATING, chain, saturating_graph
 
 
 @pytest.fixture
@@ -30,13 +45,13 @@ def graph():
         fraction_bits=8,
     )
     nodes = {
-        "x": Input(size=2),
-        "c": Input(size=1, kind="graded"),
+        "x": Input(shape=(2,)),
+        "c": Input(shape=(1,), kind="graded"),
         "w": IntegerLinear(weight_int8=np.array([[10, 0], [3, -4]]), weight_exp=0),
         "l": IntegerDynamicThresholdLIF(
             dv=np.array([4095, 4095]), bias_mant=np.zeros(2, int), bias_exp=0, theta_shift=0, controller=controller
         ),
-        "y": Output(size=2),
+        "y": Output(shape=(2,)),
     }
     edges = [("x", "w"), ("w", "l"), ("x", "l", "population"), ("c", "l", "context"), ("l", "y")]
     return Graph(nodes=nodes, edges=tuple(Edge(*e) for e in edges), dialect="integer", dt_s=1e-3, fmt=FMT)
@@ -86,9 +101,9 @@ def test_counts_by_hand(graph):
     assert list(layers) == ["x", "c", "l", "l.threshold"]
 
 
-@pytest.mark.parametrize("reset", ["zero", "subtract", "none"])
-def test_clips_are_found_in_a_trace_that_does_not_tell_them(reset):
-    graph = saturating_graph(reset)
+@pytest.mark.parametrize("kind", SATURATING)
+def test_clips_are_found_in_a_trace_that_does_not_tell_them(kind):
+    graph = saturating_graph(kind)
     inputs = {"x": np.ones((10, 2, 8), dtype=np.uint8)}
     told = run_integer(graph, inputs)
     untold = {name: replace(layer, saturations=0) for name, layer in told.items()}
@@ -97,10 +112,11 @@ def test_clips_are_found_in_a_trace_that_does_not_tell_them(reset):
 
 
 @pytest.mark.parametrize(
-    ("reset", "capability"), [("zero", "hard_reset"), ("subtract", "subtract_reset"), ("none", "no_reset")]
+    ("kind", "capability"),
+    [("zero", "hard_reset"), ("clear", "hard_reset"), ("subtract", "subtract_reset"), ("none", "no_reset")],
 )
-def test_capabilities_follow_from_the_neurons(graph, reset, capability):
-    assert required_capabilities(saturating_graph(reset)) == tuple(sorted(("binary_spikes", capability)))
+def test_capabilities_follow_from_the_neurons(graph, kind, capability):
+    assert required_capabilities(saturating_graph(kind)) == tuple(sorted(("binary_spikes", capability)))
     needs = required_capabilities(graph)
     assert needs == ("binary_spikes", "dynamic_threshold", "graded_spikes", "hard_reset")
     assert set(needs) <= set(CAPABILITIES)
@@ -115,3 +131,71 @@ def test_capabilities_of_a_mixed_chain():
         for reset in ("subtract", "none")
     ]
     assert required_capabilities(chain(layers, 2)) == ("binary_spikes", "no_reset", "subtract_reset")
+
+
+def test_capabilities_of_products_pools_and_moving_thresholds():
+    for name in ("product", "matmul", "pool"):
+        graph = integer_graph(Case(layers=((name, "memoryless"),), num_steps=1, batch=1, seed=3))
+        assert required_capabilities(graph) == ("binary_spikes", "graded_spikes")
+    for name in ("linear", "conv2d", "concat", "direct", "recurrent", "reduce"):
+        graph = integer_graph(Case(layers=((name, "memoryless"),), num_steps=1, batch=1, seed=3))
+        assert required_capabilities(graph) == ("binary_spikes",), name
+    moving = integer_graph(Case(layers=(("linear", "moving"),), num_steps=1, batch=1, seed=3))
+    assert "dynamic_threshold" in required_capabilities(moving)
+    assert "graded_spikes" not in required_capabilities(moving)
+
+
+def test_columns_are_those_of_the_unrolled_matrix():
+    """Counted without unrolling: a convolution of a real network has too many connections to list."""
+    rng = np.random.default_rng(19)
+    weight = rng.integers(-2, 3, (6, 2, 3, 2))
+    geometry = Convolution(input_shape=(4, 5, 7), stride=(2, 1), padding=(1, 2), dilation=(1, 2), groups=2)
+    nodes = [
+        IntegerConv(weight_int8=weight, weight_exp=0, geometry=geometry),
+        IntegerLinear(weight_int8=rng.integers(-1, 2, (5, 6)), weight_exp=0, positions=(2, 3)),
+        IntegerScale(weight_int8=rng.integers(-1, 2, (4, 3)), weight_exp=0),
+    ]
+    for node in nodes:
+        nonzero, every = column_counts(node)
+        unrolled = to_sparse(node).toarray()
+        assert np.array_equal(nonzero, np.count_nonzero(unrolled, axis=0))
+        dense = to_sparse(replace(node, weight_int8=np.ones_like(node.weight_int8))).toarray()
+        assert np.array_equal(every, np.count_nonzero(dense, axis=0)) and not np.array_equal(nonzero, every)
+
+
+def grid_graph():
+    """Two spike trains of four: their product summed in pairs, pooled spikes, and a late synapse onto one neuron."""
+    nodes = {
+        "x": Input(shape=(1, 4)),
+        "z": Input(shape=(1, 4)),
+        "ab": Product(shape=(1, 4)),
+        "pool": Pool(input_shape=(1, 4), kernel=(2,), stride=(2,), padding=(0,)),
+        "flat": Reshape(input_shape=(1, 2), shape=(2,)),
+        "w": IntegerLinear(weight_int8=np.array([[10, 0], [3, -4]]), weight_exp=0),
+        "late": IntegerLinear(weight_int8=np.array([[1, 0, 1, 1], [0, 0, 1, 1]]), weight_exp=1),
+        "shape": Reshape(input_shape=(1, 4), shape=(4,)),
+        "l": IntegerLIF(dv=np.zeros(2, int), vth=np.full(2, 5), bias_mant=np.zeros(2, int), bias_exp=0, reset="none"),
+    }
+    edges = [("x", "ab", "a"), ("z", "ab", "b"), ("ab", "pool"), ("pool", "flat"), ("flat", "w"), ("w", "l")]
+    edges += [("x", "shape"), ("late", "l")]
+    late = Edge("shape", "late", delay=2)
+    return Graph(nodes=nodes, edges=(*(Edge(*e) for e in edges), late), dialect="integer", dt_s=1e-3, fmt=FMT)
+
+
+def test_products_pools_and_late_messages_by_hand():
+    graph = grid_graph()
+    x = np.array([[1, 1, 0, 1], [0, 1, 1, 1], [1, 1, 1, 1]]).reshape(3, 1, 1, 4)
+    z = np.array([[1, 1, 0, 0], [0, 0, 1, 1], [1, 0, 0, 0]]).reshape(3, 1, 1, 4)
+    layer = count_events(graph, {"x": x, "z": z}, run_integer(graph, {"x": x, "z": z}))[-1]
+    assert layer.name == "l" and layer.kind == "lif" and layer.updates == 6
+    # non-zero weights: 4 products, 4 of the pool, 3 of w, 5 of late
+    assert layer.num_synapses == 4 + 4 + 3 + 5
+    # x, z, and the values of ab and pool that synapses receive
+    assert layer.fan_in == 4 + 4 + 4 + 2
+    # products are 1100, 0011, 1000: five pairs, five messages into the pool; sums (2,0), (0,2), (1,0) into w, whose
+    # columns hold 2 and 1 weights; of x only the first step's 1101 arrives two steps late, into columns of 1, 0, 2, 2
+    assert layer.synops == 5 + 5 + (2 + 1 + 2) + (1 + 0 + 2)
+    # all ten spikes of x meet a partner; w and late have two weights per column
+    assert layer.dense_synops == 10 + 5 + 3 * 2 + 3 * 2
+    # ab sends five messages, the pool three
+    assert layer.graded_messages == 5 + 3

@@ -1,21 +1,23 @@
-"""Both granularities against the interpreter, on random graphs."""
+"""Both granularities against the interpreters, on random graphs with every node."""
 
 import os
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 
+from export.float_interpreter import run_float
 from export.integer_interpreter import run_integer
-from export.nodes import Output
+from export.nodes import Norm, Output
+from export.verify import ALLOWED
 from lava_runtime.counts import count_events
 from lava_runtime.fused.executor import Executor
 from lava_runtime.fused.run import run_fused
 from lava_runtime.layerwise import run_processes
 
 from .comparing import Liveliness, assert_equal_traces
-from .float_reference import run_float64
-from .random_graphs import cases, dyadic_graph, integer_graph, loud_graph, random_inputs
+from .random_graphs import FEEDS, NEURON_KINDS, Case, cases_of, dyadic_graph, integer_graph, loud_graph, random_inputs
 
 FULL = 10 if os.environ.get("AXONPORT_FULL") else 1
 """`make test-full` draws ten times as many graphs."""
@@ -31,100 +33,142 @@ def examples(number):
     )
 
 
+def every_case(num_steps=6, batch=2):
+    """Each kind of feed before each kind of neuron, once."""
+    for index, feed in enumerate(FEEDS):
+        for shift, kind in enumerate(NEURON_KINDS):
+            yield Case(
+                layers=(("linear", "stock"), (feed, kind)), num_steps=num_steps, batch=batch, seed=97 * index + shift
+            )
+
+
+@pytest.mark.parametrize(("make", "dialect"), [(integer_graph, "integer"), (dyadic_graph, "float")])
+def test_the_random_graphs_hold_every_node(make, dialect):
+    graphs = [make(case) for case in every_case()]
+    drawn = {type(node) for graph in graphs for node in graph.nodes.values()}
+    assert drawn == set(ALLOWED[dialect]) - {Norm}
+    edges = [edge for graph in graphs for edge in graph.edges]
+    assert {edge.delay for edge in edges} == {0, 1, 2, 3}
+    assert {edge.port for edge in edges} >= {"input", "recurrent", "threshold", "population", "context", "a", "b"}
+
+
 def executed(graph, inputs, batch):
     """Run the executor by itself, as the fused Process does."""
     executor = Executor(graph)
     executor.reset(batch)
     rows = {name: [] for name in executor.states}
     for t in range(len(next(iter(inputs.values())))):
-        executor.step({name: values[t] for name, values in inputs.items()})
+        executor.step({name: values[t].reshape(batch, -1) for name, values in inputs.items()})
         for name, state in executor.states.items():
-            rows[name].append((state.s.copy(), state.v.copy(), state.theta))
+            rows[name].append((state.s.copy(), None if state.v is None else state.v.copy(), state.theta))
     return executor, rows
+
+
+def assert_executes(graph, case, expected_of):
+    """Every array and every count."""
+    inputs = random_inputs(graph, case)
+    expected = expected_of(graph, inputs)
+    executor, rows = executed(graph, inputs, case.batch)
+    for name, layer in expected.items():
+        assert np.array_equal([row[0] for row in rows[name]], layer.s), name
+        assert (layer.v is None) == (rows[name][0][1] is None)
+        assert layer.v is None or np.array_equal([row[1] for row in rows[name]], layer.v), name
+        assert layer.theta is None or np.array_equal([row[2] for row in rows[name]], layer.theta), name
+    counted = {layer.name: layer for layer in count_events(graph, inputs, expected)}
+    for name, events in executor.events().items():
+        for field, value in vars(events).items():
+            assert getattr(counted[name], field) == value, (name, field)
+    return expected
+
+
+def float64(graph, inputs):
+    return run_float(graph, inputs, dtype=torch.float64).trace
 
 
 def test_executor_equals_the_integer_interpreter_on_many_graphs():
     lively = Liveliness()
 
-    @examples(300)
-    @given(cases)
+    @examples(250)
+    @given(cases_of(max_layers=4, max_steps=10))
     def check(case):
         graph = loud_graph(case) if case.seed % 2 else integer_graph(case)
-        inputs = random_inputs(graph, case)
-        expected = run_integer(graph, inputs)
-        executor, rows = executed(graph, inputs, case.batch)
-        for name, layer in expected.items():
-            assert np.array_equal([row[0] for row in rows[name]], layer.s)
-            assert np.array_equal([row[1] for row in rows[name]], layer.v)
-            assert layer.theta is None or np.array_equal([row[2] for row in rows[name]], layer.theta)
-        counted = {layer.name: layer for layer in count_events(graph, inputs, expected)}
-        for name, events in executor.events().items():
-            for field, value in vars(events).items():
-                assert getattr(counted[name], field) == value, (name, field)
-        lively.see(expected)
+        lively.see(assert_executes(graph, case, run_integer))
 
     check()
+    for case in every_case():
+        assert_executes(integer_graph(case), case, run_integer)
     lively.assert_lively(saturating=True)
+
+
+def test_executor_equals_the_float_interpreter_on_many_dyadic_graphs():
+    lively = Liveliness()
+
+    @examples(150)
+    @given(cases_of(max_layers=4, max_steps=8))
+    def check(case):
+        lively.see(assert_executes(dyadic_graph(case), case, float64))
+
+    check()
+    for case in every_case():
+        assert_executes(dyadic_graph(case), case, float64)
+    lively.assert_lively()
 
 
 @pytest.mark.lava
 def test_processes_equal_the_integer_interpreter():
     lively = Liveliness()
 
-    @examples(25)
-    @given(cases)
+    @examples(60)
+    @given(cases_of(max_layers=3, max_steps=8))
     def check(case):
-        graph = integer_graph(case)
+        graph = loud_graph(case) if case.seed % 3 == 0 else integer_graph(case)
         inputs = random_inputs(graph, case)
         expected = run_integer(graph, inputs)
         assert_equal_traces(run_processes(graph, inputs, number_format="fixed_pt"), expected)
         lively.see(expected)
 
     check()
-    lively.assert_lively(saturating=False)
+    lively.assert_lively()
 
 
 @pytest.mark.lava
-def test_fused_equals_the_integer_interpreter_whatever_the_batch_size():
+def test_processes_equal_the_float_interpreter_on_dyadic_numbers():
     lively = Liveliness()
 
-    @examples(25)
-    @given(cases)
+    @examples(50)
+    @given(cases_of(max_layers=3, max_steps=8))
     def check(case):
-        graph = integer_graph(case)
+        graph = dyadic_graph(case)
         inputs = random_inputs(graph, case)
-        expected = run_integer(graph, inputs)
-        run = run_fused(graph, inputs, number_format="fixed_pt", batch_size=2, record=True)
+        expected = float64(graph, inputs)
+        assert_equal_traces(run_processes(graph, inputs, number_format="floating_pt"), expected)
+        lively.see(expected)
+
+    check()
+    lively.assert_lively()
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("number_format", ["fixed_pt", "floating_pt"])
+def test_fused_equals_the_interpreters_whatever_the_batch_size(number_format):
+    lively = Liveliness()
+    make, run_expected = (integer_graph, run_integer) if number_format == "fixed_pt" else (dyadic_graph, float64)
+
+    @examples(30)
+    @given(cases_of(max_layers=3, max_steps=8))
+    def check(case):
+        graph = make(case)
+        inputs = random_inputs(graph, case)
+        expected = run_expected(graph, inputs)
+        run = run_fused(graph, inputs, number_format=number_format, batch_size=2, record=True)
         assert run.trace is not None
         assert_equal_traces(run.trace, expected)
         assert run.layers == count_events(graph, inputs, expected)
         for name in graph.of_type(Output):
             (source,) = graph.sources(name)
-            spikes = expected[source].s if source in expected else inputs[source]
+            spikes = expected[source].s if source in expected else inputs[source].reshape(*inputs[source].shape[:2], -1)
             assert np.array_equal(run.output_counts[name], spikes.sum(axis=0, dtype=np.int64))
         lively.see(expected)
 
     check()
-    lively.assert_lively(saturating=False)
-
-
-@pytest.mark.lava
-def test_floating_point_is_exact_on_dyadic_numbers():
-    lively = Liveliness()
-
-    @examples(20)
-    @given(cases)
-    def check(case):
-        graph = dyadic_graph(case)
-        inputs = random_inputs(graph, case)
-        expected = run_float64(graph, inputs)
-        run = run_fused(graph, inputs, number_format="floating_pt", batch_size=2, record=True)
-        assert run.trace is not None
-        assert_equal_traces(run.trace, expected)
-        trace = run_processes(graph, inputs, number_format="floating_pt")
-        assert_equal_traces(trace, expected)
-        assert run.layers == count_events(graph, inputs, trace)
-        lively.see(expected)
-
-    check()
-    lively.assert_lively(saturating=False)
+    lively.assert_lively()

@@ -172,10 +172,19 @@ def test_the_tag_finds_our_models_as_it_finds_lavas():
     from lava.magma.compiler.compiler_graphs import ProcGroupDiGraphs
     from lava.magma.core.run_configs import Loihi2SimCfg
 
+    from export.nodes import IntegerThreshold, Product
+    from lava_runtime.processes.delay_line.process import DelayLine
     from lava_runtime.processes.dynamic_threshold_lif.process import DynamicThresholdLIF
-    from lava_runtime.processes.leaky.process import Leaky
+    from lava_runtime.processes.product.process import SignalProduct
+    from lava_runtime.processes.snntorch_neuron.process import SnnTorchNeuron
 
-    for process in (DynamicThresholdLIF(shape=(2,), dv=0), Leaky(shape=(2,), dv=0, vth=1, reset="none")):
+    node = IntegerThreshold(vth=np.ones(2, dtype=int), bias_mant=np.zeros(2, dtype=int), bias_exp=0)
+    for process in (
+        DynamicThresholdLIF(shape=(2,), dv=0),
+        SnnTorchNeuron(node=node),
+        DelayLine(shape=(2,)),
+        SignalProduct(node=Product(shape=(2,))),
+    ):
         models = ProcGroupDiGraphs._find_proc_models(process)
         for number_format, ending in (("fixed_pt", "Fixed"), ("floating_pt", "Float")):
             assert Loihi2SimCfg(select_tag=number_format).select(process, models).__name__.endswith(ending)

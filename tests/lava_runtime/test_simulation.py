@@ -22,7 +22,7 @@ from hardware_profiles.artifact import read_json
 from hardware_profiles.profile import integer_format
 from lava_runtime.config import SimulationConfig
 from lava_runtime.counts import count_events
-from lava_runtime.simulation import Simulation, is_stock
+from lava_runtime.simulation import Simulation, is_stock_alone
 
 from ..networks import mixed_inputs, mixed_network
 
@@ -124,13 +124,13 @@ def test_inputs_are_kept_as_they_were_sent(mixed: nn.Module, tmp_path: Path) -> 
 def test_a_network_that_stock_lava_cannot_express_is_not_called_stock(mixed: nn.Module, tmp_path: Path) -> None:
     _, names = simulate(mixed, tmp_path, process_samples=1)
     assert names == [FUSED, "NumPy integer interpreter = Lava fixed_pt, one Process per node"]
-    assert not is_stock(exported(mixed, tmp_path).integer_graph)
+    assert not is_stock_alone(exported(mixed, tmp_path).integer_graph)
 
 
 def test_a_network_that_stock_lava_expresses_is_its_own_witness(tmp_path: Path) -> None:
     simulation, names = simulate(OneInput().eval(), tmp_path, process_samples=2)
     assert names == [FUSED, "NumPy integer interpreter = Lava fixed_pt, one Process per node, all of them stock"]
-    assert is_stock(simulation.exported.integer_graph) and is_stock(simulation.exported.float_graph)
+    assert is_stock_alone(simulation.exported.integer_graph) and is_stock_alone(simulation.exported.float_graph)
     assert read_json(tmp_path / "thresholds.json") == {"layers": []}
 
 

@@ -6,7 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from export.registry import ModuleCall, Value
+from export.registry import IGNORED, ModuleCall
 from hardware_profiles.arithmetic import CONTEXT_MAX, ThresholdController
 from hardware_profiles.profile import integer_format
 from training.dynamic_threshold import (
@@ -145,9 +145,8 @@ def test_bad_settings(make: object) -> None:
 
 
 def test_reading_leaves_the_context_port_open_without_context() -> None:
-    call = ModuleCall("lif", neuron(), {"input_": Value("fc"), "population": Value("x")}, size=5)
-    reading = read_dynamic_threshold(call)
-    assert reading.ports["context"] is None and reading.node.size == 5
+    reading = read_dynamic_threshold(ModuleCall("lif", neuron(), (5,)))
+    assert reading.ports["context"] == IGNORED and reading.node.shape == (5,)
 
 
 def test_weight_limit_keeps_seven_context_values_safe() -> None:

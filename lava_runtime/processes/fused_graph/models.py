@@ -14,6 +14,7 @@ from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from export.graph import Graph
 from export.nodes import Output
+from lava_runtime.fused.counting import output_dtype
 from lava_runtime.fused.executor import Executor
 from lava_runtime.processes.fused_graph.process import FusedGraph, input_port, output_port
 from lava_runtime.processes.ports import with_ports
@@ -38,9 +39,9 @@ class _FusedGraphModel(PyLoihiProcessModel):
             self._executor.reset(num_samples)
         inputs = {name: getattr(self, input_port(name)).recv()[:num_samples] for name in self._graph.inputs()}
         outputs = self._executor.step(inputs)
-        for name, spikes in outputs.items():
-            message = np.zeros((self._batch, spikes.shape[1]), dtype=np.int8)
-            message[:num_samples] = spikes
+        for name, sent in outputs.items():
+            message: Any = np.zeros((self._batch, sent.shape[1]), dtype=message_dtype(self._graph, name))
+            message[:num_samples] = sent
             getattr(self, output_port(name)).send(message)
         if self._ledger is not None:
             self._ledger.enter(step, self._executor)
@@ -60,10 +61,17 @@ class PyFusedGraphModelFloat(_FusedGraphModel):
     """Runs graphs of the float dialect."""
 
 
+def message_dtype(graph: Graph, output: str) -> type:
+    """Return the type of what an output sends: spikes are bytes."""
+    return np.int8 if output_dtype(graph, output) is np.int64 else np.float64
+
+
 def fused_model(process: FusedGraph) -> type:
     """Return the model that has the ports of `process` and the number format of its graph."""
     graph: Graph = process.proc_params["graph"]
-    ports = {input_port(name): LavaPyType(PyInPort.VEC_DENSE, np.int8) for name in graph.inputs()}
-    ports |= {output_port(name): LavaPyType(PyOutPort.VEC_DENSE, np.int8) for name in graph.of_type(Output)}
+    ports: dict[str, Any] = {input_port(name): LavaPyType(PyInPort.VEC_DENSE, np.int8) for name in graph.inputs()}
+    ports |= {
+        output_port(name): LavaPyType(PyOutPort.VEC_DENSE, message_dtype(graph, name)) for name in graph.of_type(Output)
+    }
     model = PyFusedGraphModelFixed if graph.dialect == "integer" else PyFusedGraphModelFloat
     return with_ports(model, ports)

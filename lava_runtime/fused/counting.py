@@ -1,0 +1,108 @@
+"""What a fused run counts on the way: messages of every node, so that events follow without a trace."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from export.graph import Edge, Graph
+from export.nodes import DYNAMIC, NEURONS, PRODUCTS, Output
+from export.ranges import carries_spikes
+from export.trace import Array
+
+from ..counts import Events, controller_events, input_events, neuron_events
+from ..layers import controller_name, neurons
+from ..synapses import Traffic, count_pairs, layer_synapses
+from .neurons import NeuronState
+
+
+class Counters:
+    """Counts since `reset`.
+
+    Attributes:
+        output_sums: output node to what left there, summed over time: int64 spikes or float64 [B, size].
+    """
+
+    def __init__(self, graph: Graph) -> None:
+        self._graph = graph
+        self._driving = {name: layer_synapses(graph, name) for name in neurons(graph)}
+        edges = {connection.edge for driving in self._driving.values() for connection in driving.connections}
+        edges |= {
+            edge
+            for name in graph.of_type(DYNAMIC)
+            for port in ("population", "context")
+            for edge in graph.incoming(name, port)
+        }
+        relays = {name for driving in self._driving.values() for name in driving.relays}
+        self._edges = tuple(edges)
+        senders = {edge.source for edge in edges} | relays | set(graph.inputs())
+        # a neuron's spikes are counted by its state
+        self._counted = tuple(sorted(senders - set(graph.of_type(NEURONS))))
+        self._outputs = graph.of_type(Output)
+        self._nonzero: dict[str, Array] = {}
+        self._pairs: dict[str, tuple[int, int]] = {}
+        self.output_sums: dict[str, Array] = {}
+
+    def reset(self, batch: int) -> None:
+        """Forget everything."""
+        graph = self._graph
+        self._nonzero = {name: np.zeros(graph.nodes[name].size, dtype=np.int64) for name in self._counted}
+        self._pairs = dict.fromkeys(graph.of_type(PRODUCTS), (0, 0))
+        self.output_sums = {
+            name: np.zeros((batch, node.size), dtype=output_dtype(graph, name)) for name, node in self._outputs.items()
+        }
+
+    def see(self, values: Mapping[str, Array]) -> None:
+        """Count what every node sent in a step, [B, size]."""
+        for name, nonzero in self._nonzero.items():
+            nonzero += np.count_nonzero(values[name], axis=0)
+        for name, sums in self.output_sums.items():
+            sums += values[name].astype(sums.dtype, copy=False)
+
+    def see_map(self, name: str, ports: Sequence[Array]) -> None:
+        """Count the factors that met in a product, from its ports [B, size]."""
+        if name in self._pairs:
+            node = self._graph.nodes[name]
+            factors = (x.reshape(-1, *shape) for x, shape in zip(ports, node.ports.values(), strict=True))
+            met, offered = count_pairs(node, *factors)
+            self._pairs[name] = (self._pairs[name][0] + met, self._pairs[name][1] + offered)
+
+    def events(self, states: Mapping[str, NeuronState], history: Mapping[str, deque[Array]]) -> dict[str, Events]:
+        """Return the event counts of every input, neuron and controller.
+
+        Args:
+            states: neuron node to its state.
+            history: source of delayed edges to its last values, [B, size] each: some are still under way.
+        """
+        graph = self._graph
+        sent = self._nonzero | {name: state.spike_counts.sum(axis=0) for name, state in states.items()}
+        traffic = Traffic(
+            arrived={edge: sent[edge.source] - _under_way(edge, history) for edge in self._edges},
+            pairs=self._pairs,
+            sent={name: int(counts.sum()) for name, counts in sent.items()},
+        )
+        events = {name: input_events(node, traffic.sent[name]) for name, node in graph.inputs().items()}
+        for name, state in states.items():
+            events[name] = neuron_events(
+                self._driving[name], traffic, int(state.spike_counts.sum()), state.num_saturations
+            )
+            if isinstance(graph.nodes[name], DYNAMIC):
+                events[controller_name(name)] = controller_events(graph, name, traffic, state.num_group_messages)
+        return events
+
+
+def output_dtype(graph: Graph, output: str) -> type:
+    """Return the type in which an output is summed: spikes are counted, other values added."""
+    return np.int64 if carries_spikes(graph, graph.sources(output)[0]) else np.float64
+
+
+def _under_way(edge: Edge, history: Mapping[str, deque[Array]]) -> Array | int:
+    """Return how many messages an edge has not delivered yet, [size]."""
+    if not edge.delay:
+        return 0
+    late: Array = np.sum(
+        [np.count_nonzero(values, axis=0) for values in list(history[edge.source])[-edge.delay :]], axis=0
+    )
+    return late

@@ -1,0 +1,1 @@
+"""An edge that waits: the Process, and its ProcessModels."""

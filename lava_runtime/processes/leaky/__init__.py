@@ -1,1 +1,0 @@
-"""LIF with reset by subtraction, or without reset: the Process, and its ProcessModels."""

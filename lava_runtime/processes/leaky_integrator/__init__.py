@@ -1,0 +1,1 @@
+"""A membrane that never spikes: the Process, and its ProcessModel."""

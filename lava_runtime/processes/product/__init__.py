@@ -1,0 +1,1 @@
+"""Products of two graded signals: the Process, and its ProcessModels."""

@@ -1,0 +1,129 @@
+"""The messages of a recorded run, computed plainly from what went in and what every neuron did."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from export.graph import Edge, Graph
+from export.nodes import (
+    LI,
+    NEURONS,
+    PRODUCTS,
+    Conv,
+    Input,
+    IntegerConv,
+    IntegerLinear,
+    IntegerScale,
+    Linear,
+    MatMul,
+    Node,
+    Output,
+    Product,
+)
+from export.sparse_matrix import to_sparse
+from export.trace import Array, Trace
+from hardware_profiles.arithmetic import shift
+
+from .synapses import Traffic, count_pairs
+
+
+def recorded_traffic(graph: Graph, values: Mapping[str, Array]) -> Traffic:
+    """Count the messages among what every node sent, see `node_values`."""
+    pairs = {
+        name: count_pairs(node, *(arriving(graph, name, port, values) for port in ("a", "b")))
+        for name, node in graph.of_type(PRODUCTS).items()
+    }
+    return Traffic(
+        arrived={edge: _delivered(edge, values).astype(bool).sum(axis=(0, 1)) for edge in graph.edges},
+        pairs=pairs,
+        sent={name: int(np.count_nonzero(array)) for name, array in values.items()},
+    )
+
+
+def node_values(graph: Graph, inputs: Mapping[str, Array], trace: Trace) -> dict[str, Array]:
+    """Return what every node sends, [T, B, size], when the neurons spike as recorded: int64 or float64."""
+    num_steps, batch = next(iter(inputs.values())).shape[:2]
+    dtype = np.float64 if graph.fmt is None else np.int64
+    values: dict[str, Array] = {
+        name: np.zeros((num_steps, batch, node.size), dtype=dtype) for name, node in graph.nodes.items()
+    }
+    for name in graph.inputs():
+        values[name][:] = inputs[name].reshape(num_steps, batch, -1)
+    for name in graph.of_type(NEURONS):
+        values[name][:] = trace[name].s
+    steps = [
+        (name, _Sender(graph.nodes[name]))
+        for name in graph.order
+        if not isinstance(graph.nodes[name], (Input, *NEURONS))
+    ]
+    for t in range(num_steps):
+        for name, sender in steps:
+            ports = [_arriving_in(t, graph, name, port, values) for port in graph.nodes[name].ports]
+            before = values[name][t - 1] if t else np.zeros_like(values[name][0])
+            values[name][t] = sender(ports, before).reshape(batch, -1)
+    return values
+
+
+def arriving(graph: Graph, name: str, port: str, values: Mapping[str, Array]) -> Array:
+    """Return the sum of what the edges into a port deliver, [T, B, *shape]."""
+    total: Array = np.sum([_delivered(edge, values) for edge in graph.incoming(name, port)], axis=0)
+    return total.reshape(*total.shape[:2], *graph.nodes[name].ports[port])
+
+
+def _delivered(edge: Edge, values: Mapping[str, Array]) -> Array:
+    """Return what an edge delivers in every step, [T, B, size]."""
+    sent = values[edge.source]
+    if not edge.delay:
+        return sent
+    delivered = np.zeros_like(sent)
+    delivered[edge.delay :] = sent[: -edge.delay]
+    return delivered
+
+
+def _arriving_in(step: int, graph: Graph, name: str, port: str, values: Mapping[str, Array]) -> Array:
+    """Return the sum of what the edges into a port deliver in one step, [B, *shape]."""
+    edges = graph.incoming(name, port)
+    total: Array = np.zeros_like(values[edges[0].source][0])
+    for edge in edges:
+        if step >= edge.delay:
+            total += values[edge.source][step - edge.delay]
+    return total.reshape(len(total), *graph.nodes[name].ports[port])
+
+
+class _Sender:
+    """One step of a node that does not spike."""
+
+    def __init__(self, node: Node) -> None:
+        self._node = node
+        self._matrix = None if isinstance(node, (Product, MatMul, LI, Output)) else to_sparse(node)
+
+    def __call__(self, ports: list[Array], before: Array) -> Array:
+        """Return what the node sends, from its ports [B, *shape] and what it sent before [B, size]."""
+        node, batch = self._node, len(ports[0])
+        if isinstance(node, Product):
+            return ports[0] * ports[1]
+        if isinstance(node, MatMul):
+            return np.asarray(ports[0] @ ports[1])
+        x = ports[0].reshape(batch, -1)
+        if isinstance(node, LI):
+            return np.asarray(node.beta.ravel().astype(float) * before + x)
+        if self._matrix is None:
+            return x
+        y = np.asarray((self._matrix @ x.T).T)
+        if isinstance(node, (IntegerLinear, IntegerConv, IntegerScale)):
+            return np.asarray(shift(y, node.weight_exp))
+        if isinstance(node, (Linear, Conv)) and node.bias is not None:
+            y = y + bias_values(node)
+        return np.asarray(y)
+
+
+def bias_values(node: Linear | Conv) -> Array:
+    """Return the bias of a synapse node for each value that it sends, float64 [size]; zeros if it has none."""
+    if node.bias is None:
+        return np.zeros(node.size)
+    per_channel = node.bias.astype(float)
+    if isinstance(node, Conv):
+        per_channel = per_channel.reshape(-1, *(1 for _ in node.shape[1:]))
+    return np.broadcast_to(per_channel, node.shape).ravel()

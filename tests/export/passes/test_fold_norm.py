@@ -1,0 +1,94 @@
+"""Batch normalisation folded into the weights before it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import snntorch as snn
+import torch
+from torch import nn
+
+from export.errors import ExportError
+from export.float_interpreter import run_float
+from export.nodes import Conv, Input, Linear, Norm
+from export.parity import compare_bounded
+from export.passes.fold_norm import fold_norm
+from export.reader import read_network
+
+from ..carried import louder_norms, spikes
+
+
+def leaky() -> snn.Leaky:
+    return snn.Leaky(0.8, init_hidden=True)
+
+
+def loud() -> snn.Leaky:
+    return snn.Leaky(0.8, threshold=0.2, init_hidden=True)
+
+
+NETWORKS = {
+    "conv": lambda: (nn.Sequential(nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), leaky()), (2, 8, 8)),
+    "conv without bias, then pool": lambda: (
+        nn.Sequential(nn.Conv2d(2, 4, 3, bias=False), nn.AvgPool2d(2), nn.BatchNorm2d(4), loud()), (2, 8, 8)),
+    "conv1d": lambda: (nn.Sequential(nn.Conv1d(3, 6, 3), nn.BatchNorm1d(6), leaky()), (3, 12)),
+    "linear, no affine": lambda: (nn.Sequential(nn.Linear(20, 9), nn.BatchNorm1d(9, affine=False), leaky()), (20,)),
+    "twice": lambda: (
+        nn.Sequential(nn.Linear(20, 9), nn.BatchNorm1d(9), nn.BatchNorm1d(9), leaky()), (20,)),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_folded_weights_decide_alike_within_rounding(name: str) -> None:
+    torch.manual_seed(0)
+    network, shape = NETWORKS[name]()
+    louder_norms(network)
+    graph = read_network(network.eval(), inputs={"input": Input(shape=shape)})
+    folded = fold_norm(graph)
+    assert graph.of_type(Norm) and not folded.of_type(Norm) and folded.of_type((Conv, Linear))
+    inputs = {"input": spikes(*shape)}
+    traces = run_float(graph, inputs).trace, run_float(folded, inputs).trace
+    rung = compare_bounded("", "read", "folded", *traces, graph, inputs)
+    assert rung.holds and rung.spikes > 100
+    assert all(layer.mismatches < 1e-4 * layer.compared for layer in rung.layers)
+
+
+def test_folding_is_exact_where_all_factors_are_powers_of_two() -> None:
+    network = nn.Sequential(nn.Linear(20, 9), nn.BatchNorm1d(9, eps=0.0), leaky())
+    with torch.no_grad():
+        network[0].weight.copy_(torch.randint(-8, 9, (9, 20)) / 8)
+        network[0].bias.copy_(torch.randint(-8, 9, (9,)) / 8)
+        network[1].running_mean.copy_(torch.randint(-4, 5, (9,)) / 8)
+        network[1].running_var.fill_(4.0)
+        network[1].bias.copy_(torch.randint(-4, 5, (9,)) / 8)
+        network[2].beta = torch.tensor(0.5)
+    graph = read_network(network.eval())
+    inputs = {"input": spikes(20, steps=12)}
+    before, after = run_float(graph, inputs).trace["2"], run_float(fold_norm(graph), inputs).trace["2"]
+    assert np.array_equal(before.s, after.s) and np.array_equal(before.v, after.v) and 0 < before.s.mean() < 1
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: nn.Sequential(nn.BatchNorm1d(20), nn.Linear(20, 5), leaky()), "node 0: a BatchNorm is folded"),
+        (lambda: nn.Sequential(nn.Linear(20, 5), leaky(), nn.BatchNorm1d(5), nn.Linear(5, 5), leaky()),
+         "but 1 comes before; put it right behind a Linear or Conv of its own"),
+    ],
+)  # fmt: skip
+def test_a_norm_without_weights_of_its_own_is_refused(make: object, message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        fold_norm(read_network(make().eval(), inputs={"input": Input(shape=(20,))}))  # type: ignore[operator]
+
+
+def test_a_layer_that_others_use_too_keeps_its_weights() -> None:
+    class Shared(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.fc, self.norm, self.lif1, self.lif2 = nn.Linear(20, 9), nn.BatchNorm1d(9), leaky(), leaky()
+
+        def forward(self, x: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            current = self.fc(x)
+            return self.lif1(self.norm(current)), self.lif2(current)
+
+    with pytest.raises(ExportError, match="node norm: a BatchNorm is folded"):
+        fold_norm(read_network(Shared().eval()))
