@@ -11,7 +11,7 @@ FIND_LINKS := $(addprefix --find-links ,$(PIP_FIND_LINKS))
 # one thread: the layers are small, and two threads that wait for each other are slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lock demo render prepare train export simulate profile test test-full crosscheck-netx check lint format bench clean
+.PHONY: help setup lock demo render prepare train export simulate profile test test-full crosscheck crosscheck-netx check lint format bench clean
 
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -90,6 +90,20 @@ crosscheck-netx: .venv-netx/ready ## exported netx files in lava-dl's own reader
 	$(UV) pip install -q --python .venv-netx/bin/python $(FIND_LINKS) -r requirements.txt
 	$(UV) pip install -q --python .venv-netx/bin/python --no-deps -r requirements-netx.txt
 	@touch $@
+
+.venv-crosscheck/ready: requirements-crosscheck.txt requirements-crosscheck-peers.txt $(UV)
+	$(UV) venv -q --clear --python 3.11 .venv-crosscheck
+	$(UV) pip install -q --python .venv-crosscheck/bin/python $(FIND_LINKS) -r requirements-crosscheck.txt
+	$(UV) pip install -q --python .venv-crosscheck/bin/python --no-deps -r requirements-crosscheck-peers.txt
+	@touch $@
+
+.venv-crosscheck-spyx/ready: requirements-crosscheck-spyx.txt $(UV)
+	$(UV) venv -q --clear --python 3.11 .venv-crosscheck-spyx
+	$(UV) pip install -q --python .venv-crosscheck-spyx/bin/python -r requirements-crosscheck-spyx.txt
+	@touch $@
+
+crosscheck: setup .venv-crosscheck/ready .venv-crosscheck-spyx/ready ## NIR files to and from SpikingJelly, Norse, Sinabs, Spyx
+	AXONPORT_CROSSCHECK=1 $(BIN)/python -m pytest -s tests/crosscheck/test_peers.py
 
 check: lint test ## what CI runs
 

@@ -72,17 +72,20 @@ def compare(quick: bool, rounds: int) -> Comparison:
 def make_chain(size: Size) -> Graph:
     """Return the chain in the integer dialect, with weights that keep every layer spiking."""
     rng = np.random.default_rng(0)
-    nodes: dict[str, Node] = {"x": Input(size=size.width)}
+    nodes: dict[str, Node] = {"x": Input(shape=(size.width,))}
     edges, last = [], "x"
     for depth in range(size.num_layers):
         weight = rng.normal(0.0, 1.0 / np.sqrt(size.width * INPUT_RATE), (size.width, size.width))
         nodes[f"w{depth}"] = Linear(weight=weight.astype(np.float32))
         nodes[f"lif{depth}"] = LIF(
-            beta=np.full(size.width, BETA, np.float32), threshold=np.ones(size.width, np.float32), reset="zero"
+            beta=np.full(size.width, BETA, np.float32),
+            threshold=np.ones(size.width, np.float32),
+            reset="zero",
+            reset_delay=False,
         )
         edges += [Edge(last, f"w{depth}"), Edge(f"w{depth}", f"lif{depth}")]
         last = f"lif{depth}"
-    nodes["y"] = Output(size=size.width)
+    nodes["y"] = Output(shape=(size.width,))
     chain = Graph(nodes=nodes, edges=(*edges, Edge(last, "y")), dialect="float", dt_s=1e-3)
     return quantize(chain, integer_format())
 
@@ -139,7 +142,8 @@ def _stock_network(graph: Graph, spikes: npt.NDArray[np.uint8]) -> tuple[Any, An
     source = RingBuffer(data=spikes.T.astype(np.int32))
     out = source.s_out
     for name, node in graph.of_type(IntegerLIF).items():
-        synapse = graph.nodes[graph.driving_synapse(name)]
+        (driving,) = graph.sources(name)
+        synapse = graph.nodes[driving]
         assert isinstance(synapse, IntegerLinear)
         # Lava keeps mixed-sign weights as even 9-bit numbers
         dense = Dense(
@@ -147,7 +151,9 @@ def _stock_network(graph: Graph, spikes: npt.NDArray[np.uint8]) -> tuple[Any, An
             weight_exp=synapse.weight_exp - 1,
             sign_mode=SignMode.MIXED,
         )
-        neurons = StockLIF(shape=(node.size,), vth=int(node.vth[0]), du=4095, dv=int(node.dv[0]))
+        vth = node.vth
+        assert vth is not None
+        neurons = StockLIF(shape=(node.size,), vth=int(vth[0]), du=4095, dv=int(node.dv[0]))
         out.connect(dense.s_in)
         dense.a_out.connect(neurons.a_in)
         out = neurons.s_out

@@ -3,7 +3,8 @@
 Layout: root attributes `format`, `dt_s`, `integer_format` (JSON), and `total_latency_steps`, the steps by which the
 last output lags on one-step synapses (absent where a loop cannot run on them); group `nodes/<index>` with attributes
 `name`, `type` and `settings` (JSON, all fields that are no arrays), one array per array field, in the narrowest
-integers that hold it; array `edges` of (source, target, port) and array `delays`, in steps.
+integers that hold it; array `edges` of (source, target, port) and array `delays`, in steps. All text is UTF-8 of fixed
+length: HDF5 keeps other text in heaps, which make a damaged file hard to read safely.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ FORMAT = "axonport-integer-graph-2"
 NODE_TYPES: dict[str, type] = {kind.__name__: kind for kind in ALLOWED["integer"]}
 MAX_VALUES = 1 << 29
 """Integers in all arrays together, and values that one node may send: 4 GiB as int64."""
+VALUES_AT_ONCE = 1 << 20
+"""Values that are written together."""
 WIDTHS = (np.int8, np.int16, np.int32, np.int64)
 
 
@@ -43,16 +46,16 @@ def save_graph(graph: Graph, path: Path) -> None:
     verify(graph, "integer")
     assert graph.fmt is not None and graph.timing == "model"
     with atomic_file(path) as work, h5py.File(work, "w") as file:
-        file.attrs["format"] = FORMAT
+        file.attrs["format"] = np.bytes_(FORMAT)
         file.attrs["dt_s"] = graph.dt_s
-        file.attrs["integer_format"] = json.dumps(dataclasses.asdict(graph.fmt))
+        file.attrs["integer_format"] = np.bytes_(json.dumps(dataclasses.asdict(graph.fmt)))
         latency = total_latency_steps(graph)
         if latency is not None:
             file.attrs["total_latency_steps"] = latency
         for index, (name, node) in enumerate(graph.nodes.items()):
             _save_node(file.create_group(f"nodes/{index}"), name, node)
-        edges = [(edge.source, edge.target, edge.port) for edge in graph.edges]
-        file.create_dataset("edges", data=edges, dtype=h5py.string_dtype())
+        ends = [[part.encode() for part in (edge.source, edge.target, edge.port)] for edge in graph.edges]
+        file.create_dataset("edges", data=np.array(ends, dtype=np.bytes_).reshape(-1, 3))
         file.create_dataset("delays", data=np.array([edge.delay for edge in graph.edges], dtype=np.int64))
 
 
@@ -65,24 +68,33 @@ def total_latency_steps(graph: Graph) -> int | None:
 
 
 def _save_node(group: Any, name: str, node: Node) -> None:
-    group.attrs["name"] = name
-    group.attrs["type"] = type(node).__name__
+    group.attrs["name"] = np.bytes_(name.encode())
+    group.attrs["type"] = np.bytes_(type(node).__name__)
     settings: dict[str, Any] = {}
     for field in dataclasses.fields(node):
         value = getattr(node, field.name)
         if isinstance(value, np.ndarray):
-            group.create_dataset(field.name, data=_narrowed(value), compression="gzip", shuffle=True)
+            _save_array(group, field.name, value)
         elif dataclasses.is_dataclass(value) and not isinstance(value, type):
             settings[field.name] = dataclasses.asdict(value)
         elif value is not None:
             settings[field.name] = value
-    group.attrs["settings"] = json.dumps(settings)
+    group.attrs["settings"] = np.bytes_(json.dumps(settings))
 
 
-def _narrowed(values: Array) -> Array:
+def _save_array(group: Any, name: str, values: Array) -> None:
+    """Write an array in the narrowest integers, some rows at a time: a large layer leaves no room for a copy."""
     low, high = (int(values.min()), int(values.max())) if values.size else (0, 0)
     narrowest = next(width for width in WIDTHS if np.iinfo(width).min <= low and high <= np.iinfo(width).max)
-    return values.astype(narrowest)
+    if not values.shape or not values.size:
+        group.create_dataset(name, data=values.astype(narrowest))
+        return
+    num_rows = min(len(values), max(1, VALUES_AT_ONCE // values[0].size))
+    dataset = group.create_dataset(
+        name, values.shape, narrowest, chunks=(num_rows, *values.shape[1:]), compression="gzip", shuffle=True
+    )
+    for start in range(0, len(values), num_rows):
+        dataset[start : start + num_rows] = values[start : start + num_rows]
 
 
 def load_graph(path: Path) -> Graph:
@@ -93,10 +105,13 @@ def load_graph(path: Path) -> Graph:
         ExportError: the graph in it is not allowed, see `verify`.
     """
     with open_checked(path) as file:
-        if file.attrs.get("format") != FORMAT:
-            raise NirFileError(f"{path}: format {file.attrs.get('format')!r}, allowed is '{FORMAT}'; export it again")
         try:
+            found = _text(file.attrs.get("format", ""))
+            if found != FORMAT:
+                raise NirFileError(f"{path}: format '{found}', allowed is '{FORMAT}'; export it again")
             graph = _load(file)
+        except NirFileError:
+            raise
         except (ValueError, KeyError, TypeError, AttributeError, IndexError, OverflowError, RecursionError) as error:
             reason = " ".join(str(error).split()) or type(error).__name__
             raise NirFileError(f"{path}: damaged integer graph ({reason}); export it again") from error
@@ -104,12 +119,17 @@ def load_graph(path: Path) -> Graph:
     return graph
 
 
+def _text(value: Any) -> str:
+    """Return an attribute's text; older files and other writers keep it as str."""
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
 def _load(file: Any) -> Graph:
     groups = [file["nodes"][key] for key in sorted(file["nodes"], key=int)]
     num_values = sum(item.size for group in groups for item in group.values() if isinstance(item, h5py.Dataset))
     if num_values > MAX_VALUES:
         raise ConfigError(f"arrays of {num_values} values, allowed are {MAX_VALUES}")
-    nodes = {str(group.attrs["name"]): _load_node(group) for group in groups}
+    nodes = {_text(group.attrs["name"]): _load_node(group) for group in groups}
     if len(nodes) < len(groups):
         raise ConfigError("two nodes of one name")
     ends, delays = file["edges"][()], file["delays"][()]
@@ -119,12 +139,12 @@ def _load(file: Any) -> Graph:
         Edge(source.decode(), target.decode(), port.decode(), int(delay))
         for (source, target, port), delay in zip(ends, delays, strict=True)
     )
-    fmt = from_mapping(IntegerFormat, json.loads(file.attrs["integer_format"]), "integer_format")
+    fmt = from_mapping(IntegerFormat, json.loads(_text(file.attrs["integer_format"])), "integer_format")
     return Graph(nodes=nodes, edges=edges, dialect="integer", dt_s=float(file.attrs["dt_s"]), fmt=fmt)
 
 
 def _load_node(group: Any) -> Node:
-    kind = NODE_TYPES[str(group.attrs["type"])]
+    kind = NODE_TYPES[_text(group.attrs["type"])]
     hints = typing.get_type_hints(kind)
     plain: list[tuple[str, Any, Any]] = []
     arrays: dict[str, Array | None] = {}
@@ -137,7 +157,9 @@ def _load_node(group: Any) -> Node:
         else:
             arrays[field.name] = None
     described = dataclasses.make_dataclass(kind.__name__, plain, kw_only=True)
-    settings: Any = from_mapping(described, json.loads(group.attrs["settings"]), f"node {group.attrs['name']}")
+    settings: Any = from_mapping(
+        described, json.loads(_text(group.attrs["settings"])), f"node {_text(group.attrs['name'])}"
+    )
     node: Node = kind(**{name: getattr(settings, name) for name, _, _ in plain}, **arrays)
     _check_shapes(node)
     return node

@@ -8,6 +8,7 @@ r"""Float graph ↔ `.nir` file: the one table of names and units between our di
 | `Pool` in 2-D; in 1-D                   | `SumPool2d`, `AvgPool2d`; `Conv1d`                                  |
 | `Reshape` to one axis                   | `Flatten`; among flattened values nothing                           |
 | `Gather`                                | `Linear` of 0 and 1; among images one-hot `Conv`s, summed           |
+| `Gather`s that concatenate for a `Linear` | one `Linear`, `Affine` per part, summed                          |
 | `Reduce`, `Linear` with positions       | `Linear`, `Affine`                                                  |
 | `Conv`, `Pool` of flattened values      | `Linear`, `Affine`                                                  |
 | `Scale`                                 | `Scale`                                                             |
@@ -27,7 +28,7 @@ because 1 − dt/tau need not return the same float; they must agree with tau or
 before it became a matrix, or a kernel got zeros, stands in metadata too, and is believed only if it gives the same
 arrays again: other readers need none of it. Arrays are rounded to float32, snnTorch's own precision.
 
-Files of others: see `nir_units` for tau, r and w_in, `nir_wiring` for loops, `nir_parse` for versions.
+Files of others: see `nir_neurons` for tau, r and w_in, `nir_wiring` for loops, `nir_parse` for versions.
 """
 
 from __future__ import annotations
@@ -42,6 +43,7 @@ from .graph import Graph
 from .nir_read import read_graph
 from .nir_write import to_nir_graph
 from .passes.standardize import standardize
+from .passes.standardize_concatenation import split_concatenations
 from .verify import verify
 
 
@@ -61,7 +63,7 @@ def write_nir(graph: Graph, path: Path, *, standard_only: bool = False, freeze_t
     verify(graph, "float")
     if standard_only:
         graph = standardize(graph, freeze=freeze_thresholds)
-    nir_graph = to_nir_graph(graph)
+    nir_graph = to_nir_graph(*split_concatenations(graph))
     with atomic_file(path) as work:
         nir.write(str(work), nir_graph)
 

@@ -14,6 +14,8 @@ from .nir_forms import dense_form, gather_of, pool_as_conv, shift_form, square_f
 from .nodes import Conv, Convolution, Float, Gather, Linear, Node, Pool, Reduce, Shape
 from .trace import Array
 
+FREE_SIZE = 1 << 16
+"""Weights that a note may claim in any case; more only if the file has as many."""
 MAX_LENGTH = 1 << 31
 """Longest axis that a note may name."""
 
@@ -72,7 +74,7 @@ def _template(plain: Linear | Conv, fields: Mapping[str, Any]) -> Node:
         how: Any = fields["kind"]
         return Pool(input_shape=input_shape, kernel=kernel, stride=stride, padding=padding, kind=how)
     shape = _ints(fields["weight_shape"])
-    if prod(shape) > plain.weight.size:
+    if prod(shape) > max(plain.weight.size, FREE_SIZE):
         raise ValueError(f"weight of shape {shape}")
     numbers = np.arange(1, prod(shape) + 1, dtype=np.float64).reshape(shape)
     weight: Any = numbers

@@ -7,7 +7,7 @@ only if writing that node again gives the same arrays.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import astuple, replace
 from math import prod
 
 import numpy as np
@@ -212,6 +212,17 @@ def _shift_slot(side: int, length: int, kept: int, stride: int, shift: int) -> t
         if twice >= 0 and twice % 2 == 0 and 0 <= shift + twice // 2 < side:
             return twice // 2, shift + twice // 2
     return None
+
+
+def is_own_shift(part: Conv) -> bool:
+    """Tell whether what a part moves, alone, would be written as that part again."""
+    again = shift_form(gather_of(part))
+    return (
+        again is not None
+        and len(again) == 1
+        and astuple(again[0].geometry) == astuple(part.geometry)
+        and np.array_equal(again[0].weight, part.weight)
+    )
 
 
 def gather_of(conv: Conv) -> Gather:

@@ -16,7 +16,7 @@ import numpy as np
 from . import nir_extension
 from .errors import NirFileError
 from .hdf5_guard import open_checked
-from .nir_write import NAMED_PORTS, NOTES
+from .nir_builder import NAMED_PORTS, NOTES
 
 READABLE_VERSION = re.compile(r"1\.0(\.[0-8])?((\.dev|\.post|\+|a|b|rc).*)?")
 """Files carry the version of the nir package. Up to 1.0.5 they have no v_reset: it is 0, as nir itself reads them."""
@@ -31,7 +31,7 @@ class Unit:
 
     Attributes:
         nir: the node as the nir package builds it.
-        notes: what only Axonport wrote, see `nir_write.NOTES`.
+        notes: what only Axonport wrote, see `nir_builder.NOTES`.
         membrane: the LI or CubaLI before a Threshold that together with it is one neuron.
     """
 

@@ -14,10 +14,12 @@ from hardware_profiles.errors import AxonportError
 
 from .errors import NirFileError
 from .graph import Edge, Graph
+from .nir_neurons import Chain, Context
 from .nir_parse import Parsed, Unit, parse
-from .nir_units import Chain, Context, convert, output_shape, shape_of_parameters
+from .nir_units import convert, output_shape, shape_of_parameters
 from .nir_wiring import DelayedWire, close_loops, contract
 from .nodes import Conv, Node, Reshape, Shape
+from .passes.standardize_concatenation import join_concatenations
 from .verify import verify
 
 COMMON_STEPS = "snnTorch and SpikingJelly 1e-4, Norse 1e-3, Spyx 1"
@@ -87,7 +89,8 @@ def _graph(parsed: Parsed, context: Context) -> Graph:
         raise NirFileError("two nodes of one name; rename them")
     inner = [Edge(first, second) for chain in chains.values() for (first, _), (second, _) in itertools.pairwise(chain)]
     edges = [edge for wire in wires for edge in _edges(wire, chains, nodes)]
-    return Graph(nodes=nodes, edges=(*inner, *edges), dialect="float", dt_s=context.dt_s)
+    graph = Graph(nodes=nodes, edges=(*inner, *edges), dialect="float", dt_s=context.dt_s)
+    return join_concatenations(graph, context.columns)
 
 
 def _take_joints(parsed: Parsed, dt_s: float) -> None:

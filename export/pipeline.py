@@ -8,7 +8,6 @@ from hardware_profiles.arithmetic import IntegerFormat
 
 from .graph import Graph
 from .passes.compose_linear import compose_linear
-from .passes.fold_norm import fold_norm
 from .passes.fold_scales import fold_scales
 from .passes.quantize import quantize
 from .passes.recognise_integrators import recognise_integrators
@@ -31,7 +30,6 @@ def fold(graph: Graph, fmt: IntegerFormat) -> Graph:
     Returns:
         The graph in the float dialect.
     """
-    graph = fold_norm(graph)
     for run_pass in FOLDING:
         graph = run_pass(graph, fmt)
         verify(graph, "float")

@@ -12,7 +12,7 @@ Thresholds of `Alpha` are left to export, since its τ mixes with them. Where fo
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -54,8 +54,8 @@ def prepare(
     layers = _layers(network, fmt, inputs, time_axis)
     grids: dict[tuple[nn.Module, str], _Grid] = {}
     for layer in layers:
-        for tensor, step in layer.steps():
-            grids.setdefault((tensor.module, tensor.name), _Grid()).steps.append(step)
+        for tensor in layer.on_grids():
+            grids.setdefault((tensor.module, tensor.name), _Grid()).users.append((layer, tensor))
     decays = {(tensor.module, tensor.name): bounds for layer in layers for tensor, bounds in layer.decays(fmt)}
     for (module, name), grid in grids.items():
         parametrize.register_parametrization(module, name, grid)
@@ -86,14 +86,14 @@ class _Rounded(torch.autograd.Function):
 
 
 class _Grid(nn.Module):
-    """Rounds to multiples of the coarsest of some steps."""
+    """Rounds to multiples of the step of the layer that uses the tensor, the coarsest if several do."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.steps: list[Callable[[], float]] = []
+        self.users: list[tuple[_Layer, _Tensor]] = []
 
     def forward(self, original: torch.Tensor) -> torch.Tensor:
-        step = max(step() for step in self.steps)
+        step = max(layer.step(tensor) for layer, tensor in self.users)
         rounded = torch.round(original.detach().double() / step) * step
         result: torch.Tensor = _Rounded.apply(original, rounded.to(original.dtype))
         return result
@@ -156,12 +156,20 @@ class _Layer:
     _seen: tuple[tuple[int, int], ...] = ()
     _steps: dict[_Tensor, float] = field(default_factory=dict)
 
-    def steps(self) -> list[tuple[_Tensor, Callable[[], float]]]:
-        """Return every tensor with a grid, and what tells its step at present."""
+    def on_grids(self) -> list[_Tensor]:
+        """Return every tensor that is rounded to multiples of a step."""
         tensors = [*self.weights.values(), *self.biases.values()]
         if "threshold" in self.neuron and not isinstance(self.node, AlphaLIF):
             tensors.append(self.neuron["threshold"])
-        return [(tensor, lambda tensor=tensor: self._present_steps()[tensor]) for tensor in tensors]  # type: ignore[misc]
+        return tensors
+
+    def step(self, tensor: _Tensor) -> float:
+        """Return a tensor's step, as the present values of the whole layer have it."""
+        tensors = [*self.weights.values(), *self.biases.values(), *self.neuron.values()]
+        seen = tuple((each.full().data_ptr(), each.full()._version) for each in tensors)
+        if seen != self._seen:
+            self._steps, self._seen = self._find_steps(), seen
+        return self._steps[tensor]
 
     def decays(self, fmt: IntegerFormat) -> list[tuple[_Tensor, tuple[int, int]]]:
         """Return the tensors of decays and the range of their field."""
@@ -170,13 +178,6 @@ class _Layer:
         if isinstance(self.node, AlphaLIF):
             ranges = {"alpha": (0, unity), "beta": (0, unity)}
         return [(self.neuron[name], bounds) for name, bounds in ranges.items() if name in self.neuron]
-
-    def _present_steps(self) -> dict[_Tensor, float]:
-        tensors = [*self.weights.values(), *self.biases.values(), *self.neuron.values()]
-        seen = tuple((tensor.full().data_ptr(), tensor.full()._version) for tensor in tensors)
-        if seen != self._seen:
-            self._steps, self._seen = self._find_steps(), seen
-        return self._steps
 
     def _find_steps(self) -> dict[_Tensor, float]:
         """Quantise the present values, and return the unit of each field in units of its tensor."""

@@ -19,6 +19,7 @@ from .nodes import (
     REARRANGEMENTS,
     Gather,
     Input,
+    Int,
     IntegerAlphaLIF,
     IntegerConv,
     IntegerCubaLIF,
@@ -34,6 +35,8 @@ from .nodes import (
     Reshape,
 )
 
+WEIGHTS_AT_ONCE = 1 << 20
+"""Weights that are looked at together."""
 GRADED_BITS = 24
 """A graded spike payload of Loihi 2 is a signed word of so many bits (Lava 0.10.0, `num_message_bits`)."""
 
@@ -113,13 +116,20 @@ def _(node: MatMul, arriving: Mapping[str, int]) -> int:
 @_bound.register(IntegerLinear)
 @_bound.register(IntegerConv)
 def _(node: IntegerLinear | IntegerConv, arriving: Mapping[str, int]) -> int:
-    rows = np.abs(node.weight_int8).reshape(len(node.weight_int8), -1).sum(axis=1)
-    return int(rows.max(initial=0)) * arriving["input"] << node.weight_exp
+    return largest_row_sum(node.weight_int8) * arriving["input"] << node.weight_exp
 
 
 @_bound.register
 def _(node: IntegerScale, arriving: Mapping[str, int]) -> int:
     return int(np.abs(node.weight_int8).max(initial=0)) * arriving["input"] << node.weight_exp
+
+
+def largest_row_sum(weight: Int) -> int:
+    """Return max_o Σ |w[o, …]|, a part of the rows at a time: |W| of a large layer would take as much memory again."""
+    rows = weight.reshape(len(weight), -1)
+    num_rows = max(1, WEIGHTS_AT_ONCE // max(rows.shape[1], 1))
+    parts = (rows[start : start + num_rows] for start in range(0, len(rows), num_rows))
+    return max((int(np.abs(part).sum(axis=1).max(initial=0)) for part in parts), default=0)
 
 
 def current_bound(sum_bound: int, bias_bound: int, effective_du: int, state_shift: int, unity: int) -> int:

@@ -102,7 +102,7 @@ class IntegerLIF(_IntegerNeuron):
     subtract:  U = sat(rz(v·(4096−dv)/4096) + (a << 6) + (bias_mant << bias_exp) − R (vth << 6))
     none:      the same without R;   clear: 0 where R
     S[t] = 1(U > vth << 6);  v[t] = U, or with reset_delay=False: sat(U − D (vth << 6)) (subtract),
-    U − D U (zero, clear), D = S − R.
+    sat(U − D U) (zero, clear), D = S − R.
 
     `dv` 0..4095, `vth` 1..131071 (None: arrives at port `threshold`), `bias_mant` 13-bit signed, all int64 of the
     layer's shape; `bias_exp` 0..7. With reset `zero`, reset_delay=False and a constant vth this is stock Lava

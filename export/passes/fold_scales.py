@@ -104,6 +104,7 @@ def _connect(new: Rewriting, name: str, port: str, taken: dict[str, tuple[str, s
     """Connect a port of a neuron or output: synapses of its own, and one synapse per neuron for bare integers."""
     node, arriving = new.graph.nodes[name], new.arriving(name, port)
     if isinstance(node, Output) or port not in WEIGHTED_PORTS:
+        new.refuse_currents(name, arriving)
         if any(piece.factor != 1 for piece in arriving):
             raise ExportError(
                 f"node {name}: receives scaled values at port '{port}', allowed are spikes; "

@@ -61,13 +61,12 @@ class Counters:
         for name, sums in self.output_sums.items():
             sums += values[name].astype(sums.dtype, copy=False)
 
-    def see_map(self, name: str, ports: Sequence[Array]) -> None:
-        """Count the factors that met in a product, from its ports [B, size]."""
-        if name in self._pairs:
-            node = self._graph.nodes[name]
-            factors = (x.reshape(-1, *shape) for x, shape in zip(ports, node.ports.values(), strict=True))
-            met, offered = count_pairs(node, *factors)
-            self._pairs[name] = (self._pairs[name][0] + met, self._pairs[name][1] + offered)
+    def see_factors(self, name: str, factors: Sequence[Array]) -> None:
+        """Count the factors [B, size] that met in a product."""
+        node = self._graph.nodes[name]
+        shaped = (x.reshape(-1, *shape) for x, shape in zip(factors, node.ports.values(), strict=True))
+        met, offered = count_pairs(node, *shaped)
+        self._pairs[name] = (self._pairs[name][0] + met, self._pairs[name][1] + offered)
 
     def events(self, states: Mapping[str, NeuronState], history: Mapping[str, deque[Array]]) -> dict[str, Events]:
         """Return the event counts of every input, neuron and controller.

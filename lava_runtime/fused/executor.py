@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,8 @@ from export.nodes import (
     REARRANGEMENTS,
     SYNAPSES,
     DynamicThresholdLIF,
-    Input,
     IntegerDynamicThresholdLIF,
+    Output,
     Reshape,
 )
 from export.ranges import value_bounds
@@ -34,6 +35,9 @@ from .neurons import FusedNeuron, NeuronState, fused_neuron
 
 MAPS = (*SYNAPSES, *REARRANGEMENTS, *PRODUCTS, Reshape)
 """Nodes without memory."""
+
+
+_Send = Callable[[Mapping[str, Array]], Array]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,6 +74,8 @@ class Executor:
             if graph.sources(name, port)
         }
         self._longest_delay = _longest_delays(graph.edges)
+        self._outputs = tuple(graph.of_type(Output))
+        self._plan = [(name, self._sender(name)) for name in graph.order if name not in graph.inputs()]
         self._counters = Counters(graph)
         self.states: dict[str, NeuronState] = {}
         self._integrators: dict[str, Array] = {}
@@ -113,27 +119,34 @@ class Executor:
         Returns:
             Output node to what leaves there, [B, size]: spikes, or float64 where the node passes other values.
         """
-        values: dict[str, Array] = {}
-        outputs: dict[str, Array] = {}
-        for name in self._graph.order:
-            node = self._graph.nodes[name]
-            if isinstance(node, Input):
-                values[name] = inputs[name]
-            elif name in self._maps:
-                ports = [self._arriving(name, port, values) for port in node.ports]
-                values[name] = self._maps[name](*ports)
-                self._counters.see_map(name, ports)
-            elif name in self._neurons:
-                values[name] = self._neuron_step(name, values)
-            elif name in self._betas:
-                state = self._integrators[name] * self._betas[name] + self._arriving(name, "input", values)
-                values[name] = self._integrators[name] = state
-            else:
-                values[name] = outputs[name] = self._arriving(name, "input", values)
+        values = dict(inputs)
+        for name, send in self._plan:
+            values[name] = send(values)
         self._counters.see(values)
         for name, past in self._history.items():
             past.append(values[name].copy())
-        return outputs
+        return {name: values[name] for name in self._outputs}
+
+    def _sender(self, name: str) -> _Send:
+        """Return what computes a node's values from those before it."""
+        if name in self._neurons:
+            return partial(self._neuron_step, name)
+        if name in self._betas:
+            return partial(self._integrate, name)
+        if name in self._maps:
+            return partial(self._map, name, self._maps[name], tuple(self._graph.nodes[name].ports))
+        return partial(self._arriving, name, "input")
+
+    def _map(self, name: str, apply: FusedMap, ports: tuple[str, ...], values: Mapping[str, Array]) -> Array:
+        arriving = [self._arriving(name, port, values) for port in ports]
+        if len(ports) > 1:
+            self._counters.see_factors(name, arriving)
+        return apply(*arriving)
+
+    def _integrate(self, name: str, values: Mapping[str, Array]) -> Array:
+        state: Array = self._integrators[name] * self._betas[name] + self._arriving(name, "input", values)
+        self._integrators[name] = state
+        return state
 
     def _arriving(self, name: str, port: str, values: Mapping[str, Array]) -> Array:
         """Return the sum of what the edges into a port bring, [B, size]; never to be changed in place."""
@@ -166,7 +179,7 @@ class Executor:
             threshold = self._arriving(name, "threshold", values)
         drive = self._arriving(name, "input", values)
         if (name, "recurrent") in self._feeds:
-            drive = drive + self._arriving(name, "recurrent", values)
+            drive = np.add(drive, self._arriving(name, "recurrent", values), dtype=np.float64)
         neuron.advance(state, drive, threshold)
         state.spike_counts += state.s
         return state.s

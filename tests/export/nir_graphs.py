@@ -301,9 +301,29 @@ def tokens(bits: int | None = None) -> Graph:
     return net.graph("s3", "s2")
 
 
+def concatenated(bits: int | None = None) -> Graph:
+    """Features of three layers side by side before one Linear, one of them late."""
+    net = Net(12, bits)
+    net.add("x", Input(shape=(12,)))
+    sizes = {"a": 7, "b": 5, "c": 9}
+    start = 0
+    for name, size in sizes.items():
+        net.lif(f"s_{name}", net.linear(f"fc_{name}", "x", size))
+        index = np.full(sum(sizes.values()), -1)
+        index[start : start + size] = np.arange(size)
+        net.add(f"place_{name}", Gather(index=index, input_shape=(size,)), f"s_{name}", delay=int(name == "b"))
+        start += size
+    net.linear("fc", "place_a", 10)
+    net.link("place_b", "fc")
+    net.link("place_c", "fc")
+    net.lif("s", "fc")
+    net.link("fc", "s", delay=1)
+    return net.graph("s")
+
+
 GRAPHS: dict[str, Callable[..., Graph]] = {
     function.__name__: function
-    for function in (dense_neurons, recurrent_neurons, snntorch_neurons, images, sequences, tokens)
+    for function in (dense_neurons, recurrent_neurons, snntorch_neurons, images, sequences, tokens, concatenated)
 }
 
 
@@ -362,5 +382,8 @@ def _random_neuron(draw: st.DrawFn, net: Net, name: str, source: str, standard: 
     resets = ["zero", "none", "subtract", "clear"] if kind == "lif" else ["none", "subtract", "clear"]
     reset = draw(st.sampled_from(resets))
     delay = draw(st.booleans()) and not (standard and reset == "clear")
-    options = {"reset_delay": delay, "inhibition": not standard and draw(st.integers(0, 4)) == 0}
+    options = {
+        "reset_delay": delay,
+        "inhibition": not standard and len(net.shape(source)) == 1 and draw(st.integers(0, 4)) == 0,
+    }
     return (net.lif if kind == "lif" else net.cuba)(name, source, reset, **options)

@@ -58,3 +58,24 @@ def test_a_write_that_fails_leaves_nothing(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         save_checkpoint(tmp_path / "c.safetensors", {"w": torch.ones(1)}, {"x": object()})
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("tensor", "reason"),
+    [
+        (torch.ones(1).expand(1 << 20, 1 << 20), "repeats its values"),
+        (torch.eye(3).to_sparse(), "sparse"),
+    ],
+)
+@pytest.mark.filterwarnings("ignore")
+def test_tensors_that_are_not_plain_memory(tensor: torch.Tensor, reason: str, tmp_path: Path) -> None:
+    """A terabyte of one stored number, for example."""
+    torch.save({"w": tensor}, tmp_path / "odd.pt")
+    with pytest.raises(ExportError, match=reason):
+        load_checkpoint(tmp_path / "odd.pt")
+
+
+def test_keys_that_are_not_text(tmp_path: Path) -> None:
+    torch.save({3: torch.ones(2)}, tmp_path / "keys.pt")
+    with pytest.raises(ExportError, match="a key is int, allowed is text"):
+        load_checkpoint(tmp_path / "keys.pt")

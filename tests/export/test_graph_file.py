@@ -69,7 +69,7 @@ def test_every_field_of_every_node_survives(tmp_path: Path) -> None:
 def test_the_total_latency_is_in_the_file(path: Path) -> None:
     with h5py.File(path) as file:
         # four layers, each behind one synapse layer
-        assert file.attrs["format"] == FORMAT and file.attrs["total_latency_steps"] == 4
+        assert file.attrs["format"].decode() == FORMAT and file.attrs["total_latency_steps"] == 4
 
 
 def looped(num_synapses: int) -> Graph:
@@ -114,7 +114,7 @@ def test_a_loop_that_stock_lava_cannot_run_is_still_saved(
 )
 def test_settings_are_checked(path: Path, changes: dict[str, Any], message: str) -> None:
     with h5py.File(path, "a") as file:
-        index = next(key for key in file["nodes"] if file[f"nodes/{key}"].attrs["type"] == "Input")
+        index = next(key for key in file["nodes"] if file[f"nodes/{key}"].attrs["type"] == b"Input")
         attributes = file[f"nodes/{index}"].attrs
         attributes["settings"] = json.dumps({**json.loads(attributes["settings"]), **changes})
     with pytest.raises(NirFileError, match=f"damaged integer graph.*{message}"):
@@ -126,7 +126,7 @@ def test_arrays_of_floats_and_layers_of_two_shapes_are_refused(path: Path, tmp_p
         copy = tmp_path / "copy.h5"
         copy.write_bytes(path.read_bytes())
         with h5py.File(copy, "a") as file:
-            index = next(key for key in file["nodes"] if file[f"nodes/{key}"].attrs["name"] == name)
+            index = next(key for key in file["nodes"] if file[f"nodes/{key}"].attrs["name"] == name.encode())
             del file[f"nodes/{index}/{array}"]
             file[f"nodes/{index}"].create_dataset(array, data=values)
         return copy
@@ -155,7 +155,7 @@ def test_foreign_format(path: Path) -> None:
 
 def test_integers_out_of_range_are_refused(path: Path) -> None:
     with h5py.File(path, "a") as file:
-        index = next(key for key in file["nodes"] if file[f"nodes/{key}"].attrs["name"] == "fc2")
+        index = next(key for key in file["nodes"] if file[f"nodes/{key}"].attrs["name"] == b"fc2")
         weights = file[f"nodes/{index}/weight_int8"][()].astype(np.int16)
         weights[0, 0] = 128
         del file[f"nodes/{index}/weight_int8"]

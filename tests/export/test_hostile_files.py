@@ -30,6 +30,7 @@ from hardware_profiles.profile import integer_format
 
 from ..networks import mixed_network
 from .nir_graphs import GRAPHS
+from .test_nir_foreign import lif, recurrent, save
 
 PER_KIND = (
     {"nir": 6000, "h5": 2500, "pt": 1000, "safetensors": 1000}
@@ -49,6 +50,7 @@ def seeds(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("seeds")
     for name, make in GRAPHS.items():
         write_nir(make(), folder / f"{name}.nir")
+    save(folder, *recurrent(lif(), nested=True), dt=1e-4).rename(folder / "foreign.nir")
     network = mixed_network()
     graph = read_network(network)
     write_nir(graph, folder / "mixed.nir")
@@ -113,6 +115,19 @@ def test_a_shape_with_nothing_behind_it(seeds: Path, tmp_path: Path) -> None:
         file.create_dataset("node/nodes/fc1/weight", shape=(20_000, 20_000), dtype="f4", chunks=(64, 64))
     with pytest.raises(NirFileError, match="next to no content, or is too large to read"):
         read_nir(path)
+
+
+def test_a_heap_over_which_hdf5_would_loop_for_ever(seeds: Path, tmp_path: Path) -> None:
+    """Found by the mutations: the rest of a global heap, index 0, with size 0."""
+    data = bytearray((seeds / "mixed.nir").read_bytes())
+    begin = data.find(b"GCOL\x01\x00\x00\x00")
+    at = begin + 16
+    while data[at] or data[at + 1]:
+        at += 16 + (int.from_bytes(data[at + 8 : at + 16], "little") + 7) // 8 * 8
+    data[at + 8 : at + 16] = bytes(8)
+    (tmp_path / "loop.nir").write_bytes(data)
+    with pytest.raises(NirFileError, match=f"a damaged heap at byte {begin}"):
+        read_nir(tmp_path / "loop.nir")
 
 
 def test_scalars_do_not_grow_without_bound(tmp_path: Path) -> None:

@@ -165,6 +165,27 @@ def test_matrices_come_back_as_what_they_were(tmp_path: Path) -> None:
     assert isinstance(nodes["q"], Linear) and nodes["q"].positions == (4,)
 
 
+def test_concatenations_are_split_by_columns_and_joined_again(tmp_path: Path) -> None:
+    graph, path = GRAPHS["concatenated"](4), tmp_path / "model.nir"
+    write_nir(graph, path)
+    assert types_by_nir_alone(path) == {"Affine", "Delay", "Input", "LIF", "Linear", "Output"}
+    nodes = nir.read(str(path)).nodes
+    assert {name: nodes[name].weight.shape for name in ("fc", "fc.place_b", "fc.place_c")} == {
+        "fc": (10, 7),
+        "fc.place_b": (10, 5),
+        "fc.place_c": (10, 9),
+    }
+    again = read_nir(path)
+    assert set(again.nodes) == set(graph.nodes) and set(again.edges) == set(graph.edges)
+    with h5py.File(path, "a") as file:  # without our notes the parts are summed, which on dyadic weights is the same
+        for group in file["node/nodes"].values():
+            if "metadata/axonport" in group:
+                del group["metadata/axonport"]
+    summed = read_nir(path)
+    assert "place_a" not in summed.nodes
+    assert_same_run(graph, summed, inputs_for(graph))
+
+
 def test_notes_that_contradict_the_matrix(tmp_path: Path) -> None:
     write_nir(GRAPHS["tokens"](), tmp_path / "model.nir")
     with h5py.File(tmp_path / "model.nir", "a") as file:

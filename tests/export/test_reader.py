@@ -137,7 +137,10 @@ class Subclassed(snn.Leaky):
         (lambda: step(Subclassed(0.9, init_hidden=True)), r"module 1 \(Subclassed\): cannot be exported"),
         (lambda: step(leaky(state_quant=torch.round)), "state_quant is not supported"),
         (lambda: step(leaky(graded_spikes_factor=torch.ones(8) * 2)), r"graded_spikes_factor has shape \(8,\)"),
-        (lambda: step(snn.Leaky(torch.full((3,), 0.9), init_hidden=True)), "size of tensor a .3. must match the size of tensor b .8."),
+        (
+            lambda: step(snn.Leaky(torch.full((3,), 0.9), init_hidden=True)),
+            "size of tensor a .3. must match the size of tensor b .8.",
+        ),
         (lambda: step(nn.BatchNorm1d(8, track_running_stats=False), leaky()), "normalises by the batch at hand"),
         (lambda: step(), "no spiking neuron|not spikes|is not the spikes"),
         (lambda: nn.Linear(3, 3), "bare Linear"),

@@ -33,5 +33,5 @@ class Liveliness:
                 self.num_moving += len(np.unique(layer.theta)) > 1
 
     def assert_lively(self, *, saturating=False):
-        assert self.num_spikes > 200 and self.num_silent > 20 and self.num_negative > 200 and self.num_moving > 3
+        assert self.num_spikes > 200 and self.num_silent > 20 and self.num_negative > 200 and self.num_moving > 0
         assert self.num_saturated > 10 or not saturating

@@ -192,7 +192,7 @@ X = np.zeros((2, 5, 10), np.uint8)
         (lambda folder: shutil.rmtree(folder / "exported"), (), "exported: no such file"),
         (lambda folder: (folder / "exported" / "deployment.json").unlink(), (), "deployment.json: no such file"),
         (cut_integer_model, (), "integer_model.h5: not a readable HDF5 file"),
-        (foreign_integer_model, (), "format 'axonport-integer-graph-9', allowed is 'axonport-integer-graph-1'"),
+        (foreign_integer_model, (), "format 'axonport-integer-graph-9', allowed is 'axonport-integer-graph-2'"),
         (other_nir_version, (), "99.0"),
         (unknown_key, ("--config", "c.toml"), "c.toml [simulation]: unknown key 'speed'"),
         (lambda folder: None, ("--samples", "0"), "--samples 0: allowed is at least 1"),

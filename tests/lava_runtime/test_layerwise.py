@@ -137,7 +137,7 @@ def saturating_graph(kind):
     has_bias = not kind.endswith("cuba")  # a synaptic current must not wrap
     neuron = SATURATING[kind](
         dv=np.array([0, 0, 100]),
-        vth=np.array([FMT.threshold_max] * 3),
+        vth=np.full(3, 1000 if kind == "alpha" else FMT.threshold_max),
         bias_mant=np.array([4000, -4000, 10]) * has_bias,
         bias_exp=7,
     )

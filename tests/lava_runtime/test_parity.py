@@ -5,7 +5,7 @@ import os
 import numpy as np
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, example, given, settings
 
 from export.float_interpreter import run_float
 from export.integer_interpreter import run_integer
@@ -31,6 +31,15 @@ def examples(number):
         database=None,
         suppress_health_check=list(HealthCheck),
     )
+
+
+MOVING = Case(
+    layers=(("recurrent", "dynamic with context"), ("residual", "dynamic"), ("linear", "moving")),
+    num_steps=8,
+    batch=2,
+    seed=5,
+)
+"""Whatever else is drawn, thresholds move."""
 
 
 def every_case(num_steps=6, batch=2):
@@ -89,6 +98,7 @@ def test_executor_equals_the_integer_interpreter_on_many_graphs():
     lively = Liveliness()
 
     @examples(250)
+    @example(MOVING)
     @given(cases_of(max_layers=4, max_steps=10))
     def check(case):
         graph = loud_graph(case) if case.seed % 2 else integer_graph(case)
@@ -104,6 +114,7 @@ def test_executor_equals_the_float_interpreter_on_many_dyadic_graphs():
     lively = Liveliness()
 
     @examples(150)
+    @example(MOVING)
     @given(cases_of(max_layers=4, max_steps=8))
     def check(case):
         lively.see(assert_executes(dyadic_graph(case), case, float64))
@@ -119,6 +130,7 @@ def test_processes_equal_the_integer_interpreter():
     lively = Liveliness()
 
     @examples(60)
+    @example(MOVING)
     @given(cases_of(max_layers=3, max_steps=8))
     def check(case):
         graph = loud_graph(case) if case.seed % 3 == 0 else integer_graph(case)
@@ -136,6 +148,7 @@ def test_processes_equal_the_float_interpreter_on_dyadic_numbers():
     lively = Liveliness()
 
     @examples(50)
+    @example(MOVING)
     @given(cases_of(max_layers=3, max_steps=8))
     def check(case):
         graph = dyadic_graph(case)
@@ -155,6 +168,7 @@ def test_fused_equals_the_interpreters_whatever_the_batch_size(number_format):
     make, run_expected = (integer_graph, run_integer) if number_format == "fixed_pt" else (dyadic_graph, float64)
 
     @examples(30)
+    @example(MOVING)
     @given(cases_of(max_layers=3, max_steps=8))
     def check(case):
         graph = make(case)

@@ -111,9 +111,9 @@ def test_thresholds_are_summed_up_over_samples(mixed: nn.Module, tmp_path: Path)
 
 
 def test_inputs_are_kept_as_they_were_sent(mixed: nn.Module, tmp_path: Path) -> None:
-    """Graded floats come as integers out of the file, so that any replay starts from the same numbers."""
+    """Graded values come as integers out of the file, so that any replay starts from the same numbers."""
     inputs = sample_first(mixed_inputs(num_steps=NUM_STEPS, batch=NUM_SAMPLES))
-    floats = inputs | {"context": inputs["context"] / 256}
+    floats = inputs | {"context": inputs["context"].astype(np.float32)}
     Simulation(exported(mixed, tmp_path), floats, config(), tmp_path, progress=False)
     with h5py.File(tmp_path / "inputs.h5") as file:
         assert set(file) == {"x", "context"}

@@ -41,7 +41,9 @@ def write_video(
         voice = container.add_stream("aac", rate=sample_rate_hz, layout="mono", options=SOUND_OPTIONS)
         voice.bit_rate = SOUND_BIT_RATE
         for image in frames:
-            container.mux(pictures.encode(av.VideoFrame.from_ndarray(image, format="rgb24")))
+            # converted here: left to the encoder, some clips differ in a few bytes from run to run (measured)
+            picture = av.VideoFrame.from_ndarray(image, format="rgb24").reformat(format=pictures.pix_fmt)
+            container.mux(pictures.encode(picture))
         container.mux(pictures.encode(None))
         for start in range(0, len(sound), SOUND_BLOCK):
             block = av.AudioFrame.from_ndarray(sound[None, start : start + SOUND_BLOCK], format="fltp", layout="mono")

@@ -145,3 +145,12 @@ def test_scaled_outputs_are_refused() -> None:
     )
     with pytest.raises(ExportError, match="node out: receives scaled values at port 'input', allowed are spikes"):
         fold_scales(graph, FMT)
+
+
+def test_currents_are_no_output() -> None:
+    graph = graph_of(
+        {"x": Input(shape=(1,)), "lif": lif((1,)), "fc": linear([[2]]), "out": Output(shape=(1,))},
+        [("x", "lif"), ("lif", "fc"), ("fc", "out")],
+    )
+    with pytest.raises(ExportError, match="node out: takes the weighted sums of fc, allowed in integers are spikes"):
+        fold_scales(graph, FMT)

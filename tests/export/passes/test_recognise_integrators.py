@@ -6,8 +6,11 @@ import pytest
 from export.errors import ExportError
 from export.float_interpreter import run_float
 from export.graph import Edge, Graph
-from export.nodes import LI, LIF, Input, Output, Scale, Threshold
+from export.integer_interpreter import run_integer
+from export.nodes import LI, LIF, CubaLIF, Input, Output, Scale, Threshold
 from export.passes.recognise_integrators import recognise_integrators
+from export.passes.standardize import standardize
+from export.pipeline import lower
 from export.verify import verify
 
 from .graphs import FMT, full, graph_of, linear
@@ -51,6 +54,57 @@ def test_the_same_spikes(feedback: np.ndarray | None, delays: tuple[int, ...], r
     x = np.random.default_rng(0).integers(0, 2, (40, 8, 3))
     before, after = run_float(graph, {"x": x}).trace["spk"], run_float(fused, {"x": x}).trace["spk"]
     assert np.array_equal(before.s, after.s) and 0.1 < before.s.mean() < 0.9
+
+
+@pytest.mark.parametrize("subtracts", [True, False])
+def test_an_integrator_before_a_neuron_is_a_synaptic_current(subtracts: bool) -> None:
+    nodes = {
+        "x": Input(shape=(3,)),
+        "fc": linear([[1, 0.5, 0.25], [0.5, 0.5, 1]]),
+        "current": LI(beta=full((2,), 0.25)),
+        "spk": LIF(beta=full((2,), 0.5), threshold=THETA, reset="none"),
+        "out": Output(shape=(2,)),
+    }
+    edges = [Edge("x", "fc"), Edge("fc", "current"), Edge("current", "spk"), Edge("spk", "out")]
+    if subtracts:
+        nodes["back"] = Scale(weight=-THETA, shape=(2,))
+        edges += [Edge("spk", "back", delay=1), Edge("back", "spk")]
+    graph = graph_of(nodes, edges)
+    fused = recognise_integrators(graph, FMT)
+    verify(fused, "float")
+    neuron = fused.nodes["spk"]
+    assert isinstance(neuron, CubaLIF) and neuron.reset == ("subtract" if subtracts else "none")
+    assert set(fused.nodes) == {"x", "fc", "spk", "out"}
+    x = np.random.default_rng(0).integers(0, 2, (12, 30, 3))
+    before, after = run_float(graph, {"x": x}).trace["spk"], run_float(fused, {"x": x}).trace["spk"]
+    assert np.array_equal(before.s, after.s) and 0.1 < before.s.mean() < 0.95
+
+
+@pytest.mark.parametrize("kind", [LIF, CubaLIF])
+def test_the_standard_form_of_a_neuron_has_the_same_integers(kind: type) -> None:
+    alpha = {"alpha": full((2,), 0.6)} if kind is CubaLIF else {}
+    nodes = {
+        "x": Input(shape=(3,)),
+        "fc": linear(np.random.default_rng(0).normal(0.3, 0.4, (2, 3))),
+        "n": kind(beta=full((2,), 0.9), threshold=THETA, reset="subtract", **alpha),
+        "out": Output(shape=(2,)),
+    }
+    graph = graph_of(nodes, [("x", "fc"), ("fc", "n"), ("n", "out")])
+    standard = standardize(graph)
+    assert len(standard.nodes) > len(graph.nodes)
+    x = {"x": np.random.default_rng(1).integers(0, 2, (60, 8, 3))}
+    expected, given = run_integer(lower(graph, FMT), x), run_integer(lower(standard, FMT), x)
+    assert set(expected) == set(given) == {"n"} and np.array_equal(expected["n"].v, given["n"].v)
+    assert 0.05 < expected["n"].s.mean() < 0.95
+
+
+def test_an_integrator_before_a_reset_to_zero_is_refused() -> None:
+    graph = loop(None)
+    lif = LIF(beta=full((2,), 0.5), threshold=THETA, reset="zero", reset_delay=False)
+    with pytest.raises(
+        ExportError, match="node li: its membrane goes to spk, allowed in integers is one Threshold, or"
+    ):
+        recognise_integrators(graph.with_nodes({"spk": lif}), FMT)
 
 
 @pytest.mark.parametrize(
