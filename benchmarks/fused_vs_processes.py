@@ -147,7 +147,7 @@ def _stock_network(graph: Graph, spikes: npt.NDArray[np.uint8]) -> tuple[Any, An
         assert isinstance(synapse, IntegerLinear)
         # Lava keeps mixed-sign weights as even 9-bit numbers
         dense = Dense(
-            weights=(2 * synapse.weight_int8).astype(np.int32),
+            weights=2 * synapse.weight_int8.astype(np.int32),
             weight_exp=synapse.weight_exp - 1,
             sign_mode=SignMode.MIXED,
         )

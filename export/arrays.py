@@ -6,6 +6,7 @@ import zipfile
 from collections.abc import Collection, Sequence
 from pathlib import Path
 
+import h5py
 import numpy as np
 
 from .errors import InputDataError
@@ -76,7 +77,7 @@ def _read_npz(path: Path, group: str, names: Collection[str], optional: Collecti
 
 def _read_hdf5(path: Path, group: str, names: Collection[str], optional: Collection[str]) -> dict[str, Array]:
     with open_checked(path) as file:
-        if group and group not in file:
+        if group and not isinstance(file.get(group), h5py.Group):
             raise InputDataError(f"input {path}: no group '{group}', allowed are {', '.join(sorted(file))}")
         container = file[group] if group else file
         _check_names(path, set(container), names, group)

@@ -42,7 +42,7 @@ def calibrate(graph: Graph, inputs: Mapping[str, Array], fmt: IntegerFormat) -> 
     reference = run_float(graph, inputs).trace
     rounded = round_decays(fold(graph, fmt), fmt)
     seen, choices = dict(reference), {}
-    for name in rounded.of_type(NEURONS):
+    for name in (name for name in rounded.of_type(NEURONS) if name in reference):
         choices[name], spikes = _best(rounded, name, inputs, seen, reference, fmt)
         seen[name] = spikes[name]
     num_decisions = sum(layer.s.size for layer in reference.values())
@@ -55,8 +55,8 @@ def calibrate(graph: Graph, inputs: Mapping[str, Array], fmt: IntegerFormat) -> 
 
 
 def count_differences(trace: Trace, reference: Trace) -> int:
-    """Return how many spikes differ, over the layers of `trace`."""
-    return sum(int((layer.s != reference[name].s).sum()) for name, layer in trace.items())
+    """Return how many spikes differ, over the layers that both traces have."""
+    return sum(int((layer.s != reference[name].s).sum()) for name, layer in trace.items() if name in reference)
 
 
 def _best(

@@ -152,7 +152,7 @@ class NetworkExport:
             standard_only=self.options.standard_only,
             freeze_thresholds=self.options.freeze_thresholds,
         )
-        float_graph = package.load_float_graph(self.folder)
+        float_graph = package.load_float_graph(self.folder, self.fmt)
         save_graph(lower(float_graph, self.fmt, self._calibration(float_graph, inputs)), integer_path)
         integer_graph = load_graph(integer_path)
         self._write_netx(integer_graph)

@@ -27,7 +27,7 @@ from hardware_profiles.errors import ConfigError
 from .errors import ExportError, NirFileError
 from .graph import Edge, Graph
 from .hdf5_guard import open_checked
-from .nodes import Int, Node
+from .nodes import Int, Int8, Node
 from .passes.balance_latency import balance_latency
 from .trace import Array
 from .verify import ALLOWED, verify
@@ -125,6 +125,8 @@ def _text(value: Any) -> str:
 
 
 def _load(file: Any) -> Graph:
+    if not isinstance(file["nodes"], h5py.Group):  # to look for a key in an array is to read it element by element
+        raise ConfigError("nodes is an array, allowed is a group")
     groups = [file["nodes"][key] for key in sorted(file["nodes"], key=int)]
     num_values = sum(item.size for group in groups for item in group.values() if isinstance(item, h5py.Dataset))
     if num_values > MAX_VALUES:
@@ -150,10 +152,10 @@ def _load_node(group: Any) -> Node:
     arrays: dict[str, Array | None] = {}
     for field in dataclasses.fields(kind):
         hint = hints[field.name]
-        if hint not in (Int, Int | None):
+        if hint not in (Int, Int8, Int | None):
             plain.append((field.name, hint, field))
-        elif field.name in group or hint == Int:
-            arrays[field.name] = _load_array(group[field.name])
+        elif field.name in group or hint != Int | None:
+            arrays[field.name] = _load_array(group[field.name], np.int8 if hint == Int8 else np.int64)
         else:
             arrays[field.name] = None
     described = dataclasses.make_dataclass(kind.__name__, plain, kw_only=True)
@@ -165,10 +167,13 @@ def _load_node(group: Any) -> Node:
     return node
 
 
-def _load_array(dataset: Any) -> Array:
+def _load_array(dataset: Any, dtype: type[np.integer[Any]]) -> Array:
     if dataset.dtype.kind not in "iu":
         raise ConfigError(f"array {dataset.name} of type {dataset.dtype}, allowed are integers")
-    values: Array = dataset[()].astype(np.int64)
+    stored: Array = dataset[()]
+    values = stored.astype(dtype, copy=False)
+    if dtype == np.int8 and stored.dtype != np.int8 and not np.array_equal(values, stored):
+        raise ConfigError(f"array {dataset.name} spans {stored.min()}..{stored.max()}, allowed are 8 bits")
     return values
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+import numpy as np
+
 from .graph import Graph
 from .nodes import NEURONS, Input, Node
 from .trace import Array, Trace
@@ -31,5 +33,13 @@ def cut_out(graph: Graph, name: str) -> Graph:
 
 
 def recorded_inputs(local: Graph, inputs: Mapping[str, Array], trace: Trace) -> dict[str, Array]:
-    """Return what drives a layer that was cut out: the network's inputs, and spikes that were recorded."""
-    return {name: inputs[name] if name in inputs else trace[name].s for name in local.inputs()}
+    """Return what drives a layer that was cut out: the network's inputs, and spikes that were recorded.
+
+    A neuron that the trace lacks is the one of `passes.drive_offsets`, which fires in every step.
+    """
+    num_steps, batch = next(iter(trace.values())).s.shape[:2]
+    driven = {}
+    for name, node in local.inputs().items():
+        always = np.ones((num_steps, batch, node.size), dtype=np.uint8)
+        driven[name] = inputs[name] if name in inputs else trace[name].s if name in trace else always
+    return driven

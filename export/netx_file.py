@@ -182,7 +182,7 @@ def _synapse_entry(graph: Graph, stage: _Stage, sent: Shape, as_conv: bool, simu
 
 
 def _weight(node: IntegerLinear | IntegerConv) -> Int:
-    return node.weight_int8 << node.weight_exp
+    return node.weight_int8.astype(np.int64) << node.weight_exp
 
 
 def _why_not_dense(node: IntegerLinear) -> str | None:

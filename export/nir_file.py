@@ -7,6 +7,7 @@ r"""Float graph ↔ `.nir` file: the one table of names and units between our di
 | `Conv`                                  | `Conv1d`, `Conv2d`: one group, square kernels, filled up with zeros |
 | `Pool` in 2-D; in 1-D                   | `SumPool2d`, `AvgPool2d`; `Conv1d`                                  |
 | `Reshape` to one axis                   | `Flatten`; among flattened values nothing                           |
+| `Reshape` of an `Input`                 | `Input` of that shape                                               |
 | `Gather`                                | `Linear` of 0 and 1; among images one-hot `Conv`s, summed           |
 | `Gather`s that concatenate for a `Linear` | one `Linear`, `Affine` per part, summed                          |
 | `Reduce`, `Linear` with positions       | `Linear`, `Affine`                                                  |
@@ -44,6 +45,7 @@ from .nir_read import read_graph
 from .nir_write import to_nir_graph
 from .passes.standardize import standardize
 from .passes.standardize_concatenation import split_concatenations
+from .passes.standardize_inputs import shape_inputs
 from .verify import verify
 
 
@@ -63,7 +65,7 @@ def write_nir(graph: Graph, path: Path, *, standard_only: bool = False, freeze_t
     verify(graph, "float")
     if standard_only:
         graph = standardize(graph, freeze=freeze_thresholds)
-    nir_graph = to_nir_graph(*split_concatenations(graph))
+    nir_graph = to_nir_graph(*split_concatenations(shape_inputs(graph)))
     with atomic_file(path) as work:
         nir.write(str(work), nir_graph)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import h5py
 import nir
 import nir.serialization
 import numpy as np
@@ -51,12 +52,16 @@ Wire = tuple[str, str, str]
 
 @dataclass(eq=False)
 class Parsed:
-    """Units by name, edges in the file's order, joints that only pass on (with their delay), graph metadata."""
+    """Units by name, edges in the file's order, joints that only pass on (with their delay), graph metadata.
+
+    `recurrent` holds the ends of the edges that arrive at port `recurrent`.
+    """
 
     units: dict[str, Unit] = field(default_factory=dict)
     wires: list[Wire] = field(default_factory=list)
     joints: dict[str, int] = field(default_factory=dict)
     metadata: dict[str, Any] = field(default_factory=dict)
+    recurrent: set[tuple[str, str]] = field(default_factory=set)
 
 
 def parse(path: Path) -> Parsed:
@@ -69,11 +74,16 @@ def parse(path: Path) -> Parsed:
         version = text(file["version"][()]) if "version" in file else "none"
         if not READABLE_VERSION.fullmatch(version):
             raise NirFileError(f"{path}: NIR version {version}, allowed are 1.0.0 to 1.0.8; write it with nir 1.0.8")
-        if "node" not in file or "nodes" not in file["node"]:
+        root = file.get("node")
+        if not isinstance(root, h5py.Group) or not isinstance(root.get("nodes"), h5py.Group):
             raise NirFileError(f"{path}: holds no NIR graph; export it again")
-        tree = nir.serialization.hdf2dict(file["node"])
+        tree = nir.serialization.hdf2dict(root)
     parsed = Parsed(metadata=dict(tree.get("metadata") or {}))
     _dissolve(tree, "", parsed)
+    parsed.wires = [
+        (source, target, "recurrent" if port == "input" and (source, target) in parsed.recurrent else port)
+        for source, target, port in parsed.wires
+    ]
     return parsed
 
 
@@ -147,20 +157,15 @@ def _notes(value: Any, name: str) -> dict[str, Any]:
 
 def _name_ports(prefix: str, names: Iterable[str], parsed: Parsed) -> None:
     """Turn what units say of their ports into wires."""
-    recurrent: set[tuple[str, str]] = set()
     for name in names:
         unit = parsed.units.get(prefix + name)
         if unit is None:
             continue
         sources = [*unit.notes.get("recurrent", ()), getattr(unit.nir, "recurrent_source", "")]
-        recurrent |= {(prefix + text(source), prefix + name) for source in sources if source}
+        parsed.recurrent |= {(prefix + text(source), prefix + name) for source in sources if source}
         for port in NAMED_PORTS:
             source = getattr(unit.nir, f"{port}_source", "")
             if source and prefix + source not in parsed.units:
                 raise NirFileError(f"node {prefix + name}: no node '{source}' for its port {port}")
             if source:
                 parsed.wires.append((prefix + source, prefix + name, port))
-    parsed.wires = [
-        (source, target, "recurrent" if port == "input" and (source, target) in recurrent else port)
-        for source, target, port in parsed.wires
-    ]

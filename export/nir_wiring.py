@@ -31,29 +31,34 @@ def contract(wires: list[Wire], joints: Mapping[str, int]) -> list[DelayedWire]:
         if wire[1] in joints:
             arriving.setdefault(wire[1], []).append(wire)
     result: list[DelayedWire] = []
+    walked = 0
     for source, target, port in wires:
         if target not in joints:
-            result += [(origin, target, port, delay) for origin, delay in _origins(source, arriving, joints)]
-        if len(result) > MAX_WIRES:
-            raise NirFileError(f"more than {MAX_WIRES} edges behind delays; too large to read")
+            origins, steps = _origins(source, arriving, joints, MAX_WIRES - walked)
+            walked += steps
+            result += [(origin, target, port, delay) for origin, delay in origins]
     return result
 
 
-def _origins(source: str, arriving: Mapping[str, list[Wire]], joints: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Walk backwards through joints; a list, since order is the order of summation."""
+def _origins(
+    source: str, arriving: Mapping[str, list[Wire]], joints: Mapping[str, int], max_walked: int
+) -> tuple[list[tuple[str, int]], int]:
+    """Walk backwards through joints; return origins with their delays, in the order of summation, and steps walked."""
     found: list[tuple[str, int]] = []
     pending = [(source, 0, 0)]
     walked = 0
     while pending:
         name, delay, depth = pending.pop()
         walked += 1
-        if depth > len(joints) or walked > MAX_WIRES or delay > MAX_DELAY:
+        if depth > len(joints) or delay > MAX_DELAY:
             raise NirFileError(f"node {name}: delays form a circle, or more than {MAX_DELAY} steps; too large to read")
+        if walked > max_walked:
+            raise NirFileError(f"more than {MAX_WIRES} edges behind delays; too large to read")
         if name not in joints:
             found.append((name, delay))
         else:
             pending += [(wire[0], delay + joints[name], depth + 1) for wire in reversed(arriving.get(name, []))]
-    return found
+    return found, walked
 
 
 def close_loops(wires: list[DelayedWire], inputs: Collection[str], neurons: Collection[str]) -> list[DelayedWire]:

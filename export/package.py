@@ -9,6 +9,7 @@ from typing import Any
 
 import h5py
 
+from hardware_profiles.arithmetic import IntegerFormat
 from hardware_profiles.artifact import atomic_file, read_json, write_json
 from hardware_profiles.config import from_mapping
 from hardware_profiles.errors import ConfigError
@@ -69,9 +70,9 @@ def save_deployment(folder: Path, factory: str, hosts: tuple[HostFile, ...]) -> 
     )
 
 
-def load_float_graph(folder: Path) -> Graph:
+def load_float_graph(folder: Path, fmt: IntegerFormat) -> Graph:
     """Load `model.nir` of an export folder; neurons that standard nodes spell out are put together again."""
-    return recognise_integrators(read_nir(folder / NIR_FILE), None)  # type: ignore[arg-type]
+    return recognise_integrators(read_nir(folder / NIR_FILE), fmt)
 
 
 def load_export(folder: Path) -> Exported:
@@ -92,10 +93,12 @@ def load_export(folder: Path) -> Exported:
     for host in described.hosts:
         if Path(host.file).name != host.file or host.when not in ("before", "after"):
             raise NirFileError(f"export {folder}: host segment {host.name} is damaged; export again")
+    integer_graph = load_graph(folder / INTEGER_FILE)
+    assert integer_graph.fmt is not None
     return Exported(
         folder=folder,
-        float_graph=load_float_graph(folder),
-        integer_graph=load_graph(folder / INTEGER_FILE),
+        float_graph=load_float_graph(folder, integer_graph.fmt),
+        integer_graph=integer_graph,
         hosts=described.hosts,
         factory=described.factory,
     )

@@ -8,6 +8,7 @@ from hardware_profiles.arithmetic import IntegerFormat
 
 from .graph import Graph
 from .passes.compose_linear import compose_linear
+from .passes.drive_offsets import drive_offsets
 from .passes.fold_scales import fold_scales
 from .passes.quantize import quantize
 from .passes.recognise_integrators import recognise_integrators
@@ -16,7 +17,7 @@ from .passes.scale import Calibration
 from .verify import verify
 
 Pass = Callable[[Graph, IntegerFormat], Graph]
-FOLDING: tuple[Pass, ...] = (recognise_integrators, compose_linear, fold_scales)
+FOLDING: tuple[Pass, ...] = (recognise_integrators, compose_linear, fold_scales, drive_offsets)
 """Exact up to the rounding of products of weights."""
 
 

@@ -106,7 +106,7 @@ def quantization_report(
     folded = fold(float_graph, integer_graph.fmt)
     bounds = value_bounds(folded)
     rows = []
-    for name in folded.of_type(NEURONS):
+    for name in (name for name in folded.of_type(NEURONS) if name in float_trace):
         layer = _Layer(folded, integer_graph, name, drives_of(folded, name, bounds))
         drive = recorded_inputs(layer.local, inputs, float_trace)
         rows.append(_row(layer, drive, float_trace, integer_trace))

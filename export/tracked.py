@@ -98,7 +98,9 @@ def without(number: Number, flag: Number) -> Number:
     if isinstance(number, Tracked):
         taken = track(flag, number)
         kept = 1 - taken.value
-        return Tracked(number.value * kept, number.error * kept.abs() + taken.error * (number.value.abs() + number.error))
+        return Tracked(
+            number.value * kept, number.error * kept.abs() + taken.error * (number.value.abs() + number.error)
+        )
     return number - flag * number
 
 

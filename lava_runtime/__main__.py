@@ -22,11 +22,11 @@ examples:
   python -m lava_runtime runs/demo/export --input runs/demo/dataset/dataset.h5 \\
       --group test_seen --group test_unseen --out runs/demo/simulation
   python -m lava_runtime runs/mine --input spikes.npz --number-format fixed_pt --process-samples 1 --out runs/lava
-      arrays [samples, steps, channels], named like the inputs of model.nir (and of the host segments)
+      arrays [samples, steps, *shape], named like the inputs of model.nir (and of the host segments)
 
 Every sample runs on one fused Lava Process; the first --process-samples also run with one Lava Process per node,
-stock Dense and LIF wherever they can express it. Writes activity.json (event counts, what energy is priced from),
-parity.json, thresholds.json, inputs.h5, outputs_*.h5.
+stock Dense, Sparse and LIF wherever they can express it. Writes activity.json (event counts, what energy is priced
+from), parity.json, thresholds.json, inputs.h5, outputs_*.h5.
 exit code 1 if a rung of the parity ladder does not hold, 2 for bad input.
 """
 
@@ -40,7 +40,7 @@ def parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     result.add_argument("export", type=Path, help="folder written by python -m export")
-    result.add_argument("--input", type=Path, required=True, help=".npz or HDF5 with inputs [N, T, n]")
+    result.add_argument("--input", type=Path, required=True, help=".npz or HDF5 with inputs [N, T, *shape]")
     result.add_argument("--group", action="append", default=[], help="HDF5 group to read; repeat to concatenate")
     result.add_argument("--samples", type=int, help="run only the first so many samples")
     result.add_argument("--number-format", choices=["fixed_pt", "floating_pt", "both"], help="default: as configured")

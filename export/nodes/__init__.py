@@ -18,7 +18,7 @@ from .linear import Conv, Convolution, Gather, Linear, Pool, Reduce, Reshape, Sc
 from .neurons import LI, LIF, AlphaLIF, CubaLIF, DynamicThresholdLIF, Reset, Threshold
 from .norm import Norm
 from .product import MatMul, Product
-from .signal import Float, Input, InputKind, Int, Output, Shape, Signal
+from .signal import Float, Input, InputKind, Int, Int8, Output, Shape, Signal
 
 Structural = Input | Output | Pool | Gather | Reshape | Reduce | Product | MatMul
 """Nodes without weights, the same in both dialects."""
@@ -75,6 +75,7 @@ __all__ = [
     "Input",
     "InputKind",
     "Int",
+    "Int8",
     "IntegerAlphaLIF",
     "IntegerConv",
     "IntegerCubaLIF",

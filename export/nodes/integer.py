@@ -12,18 +12,18 @@ from hardware_profiles.arithmetic import ThresholdController
 
 from .linear import Convolution
 from .neurons import Reset, controller_ports
-from .signal import Int, Shape, Signal
+from .signal import Int, Int8, Shape, Signal
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class IntegerLinear(Signal):
     """a = (W x) << weight_exp along the last axis.
 
-    `weight_int8` int64 [out, in] within ±127; a[t] is the synaptic sum that a neuron shifts left by 6.
+    `weight_int8` int8 [out, in] within ±127; a[t] is the synaptic sum that a neuron shifts left by 6.
     Stock Lava keeps mixed-sign weights as even 9-bit numbers: `Dense(weights=2·W, weight_exp=weight_exp−1)`.
     """
 
-    weight_int8: Int
+    weight_int8: Int8
     weight_exp: int
     positions: Shape = ()
 
@@ -40,9 +40,9 @@ class IntegerLinear(Signal):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class IntegerConv(Signal):
-    """a = conv(W, x) << weight_exp.  `weight_int8` int64 [out, in/groups, *kernel] within ±127."""
+    """a = conv(W, x) << weight_exp.  `weight_int8` int8 [out, in/groups, *kernel] within ±127."""
 
-    weight_int8: Int
+    weight_int8: Int8
     weight_exp: int
     geometry: Convolution
 
@@ -59,9 +59,9 @@ class IntegerConv(Signal):
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class IntegerScale(Signal):
-    """One synapse per neuron: a = (w ⊙ x) << weight_exp.  `weight_int8` int64, of `shape`, within ±127."""
+    """One synapse per neuron: a = (w ⊙ x) << weight_exp.  `weight_int8` int8, of `shape`, within ±127."""
 
-    weight_int8: Int
+    weight_int8: Int8
     weight_exp: int
 
     @property

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
+Int8 = npt.NDArray[np.int8]
 Shape = tuple[int, ...]
 InputKind = Literal["spike", "graded"]
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from hardware_profiles.arithmetic import IntegerFormat
 from hardware_profiles.errors import RangeError
 
-from ..nodes import Conv, Float, Int, IntegerConv, IntegerLinear, IntegerScale, Linear, Scale
+from ..nodes import Conv, Float, Int, Int8, IntegerConv, IntegerLinear, IntegerScale, Linear, Scale
 
 IntegerSynapse = IntegerLinear | IntegerConv | IntegerScale
 WEIGHTS_AT_ONCE = 1 << 20
@@ -42,9 +42,9 @@ def _(node: Scale, scale_bits: int, mantissa_bits: int, fmt: IntegerFormat) -> I
     return IntegerScale(weight_int8=weight, weight_exp=scale_bits - mantissa_bits)
 
 
-def round_weights(weight: Float, mantissa_bits: int, fmt: IntegerFormat) -> Int:
+def round_weights(weight: Float, mantissa_bits: int, fmt: IntegerFormat) -> Int8:
     """Return round(w·2^mantissa_bits), clipped to ±127."""
-    mantissas = np.empty(weight.shape, dtype=np.int64)
+    mantissas = np.empty(weight.shape, dtype=np.int8)
     flat, source = mantissas.reshape(-1), np.ascontiguousarray(weight).reshape(-1)
     for start in range(0, flat.size, WEIGHTS_AT_ONCE):
         part = slice(start, start + WEIGHTS_AT_ONCE)

@@ -76,7 +76,8 @@ def choose_scale(name: str, node: Node, drives: Sequence[Drive], fmt: IntegerFor
 def candidate_scales(node: Node, drives: Sequence[Drive], fmt: IntegerFormat) -> list[ScaleChoice]:
     """Return all scales that may be considered, the largest first."""
     lowest = node.controller.fraction_bits if isinstance(node, DynamicThresholdLIF) else MIN_SCALE_BITS
-    useful = max((largest_mantissa_bits(drive.synapse.weight, fmt) for drive in drives), default=0)
+    currents = [drive.synapse.weight for drive in drives if drive.port != "threshold"]
+    useful = max((largest_mantissa_bits(weight, fmt) for weight in currents), default=0)
     return [ScaleChoice(bits) for bits in range(max(useful, PREFERRED_SCALE_BITS, lowest), lowest - 1, -1)]
 
 

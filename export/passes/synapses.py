@@ -73,7 +73,7 @@ def constant_drive(name: str, drives: list[Drive], size: int) -> npt.NDArray[np.
     """Return the bias of a neuron, float64 [n]: what its synapses send on zero input, together.
 
     Raises:
-        ExportError: a bias arrives late, or at a moving threshold; no field of a chip carries that.
+        ExportError: a bias arrives late; no field of a chip carries that.
     """
     total = np.zeros(size)
     for drive in drives:
@@ -85,10 +85,6 @@ def constant_drive(name: str, drives: list[Drive], size: int) -> npt.NDArray[np.
                 f"node {drive.name}: its bias arrives {drive.delay} steps late at {name}, allowed is a constant bias; "
                 "delay the connection before the layer instead"
             )
-        if drive.port == "threshold":
-            raise ExportError(
-                f"node {drive.name}: adds a bias to the moving threshold of {name}, allowed are weighted spikes alone; "
-                "drive the offset by an input that always spikes"
-            )
+        assert drive.port != "threshold", "`drive_offsets` turns these into spikes"
         total += bias.ravel()
     return total

@@ -72,7 +72,7 @@ def make_synapses(graph: Graph, name: str) -> Any:
 def mixed_sign(weights: Any, exponent: int) -> dict[str, Any]:
     """Return what lets stock synapses compute W s << exponent: Lava keeps mixed-sign weights as even 9-bit numbers."""
     return {
-        "weights": (2 * weights).astype(np.int32),
+        "weights": 2 * weights.astype(np.int32),
         "weight_exp": exponent - 1,
         "sign_mode": SignMode.MIXED,
     }

@@ -177,6 +177,8 @@ class RandomFloatGraph:
         node = self.neuron(shape, moving=moving)
         if moving and "threshold" in node.ports:
             source = self.scaled(self.gather(str(self.rng.choice(self.spikes)), shape))
+            if self.chance(0.5):
+                source = self.fit(self.linear(self.flat(source), math.prod(shape)), shape)
             ports["threshold"] = [source]
         name = self.add(node, **ports)
         if "recurrent" in node.ports and self.chance(0.4):

@@ -129,3 +129,115 @@ def test_max_mismatch_sets_the_exit_code(folder: Path, monkeypatch: pytest.Monke
 
     monkeypatch.setattr(export_network, "run_torch", lying)
     assert run("stranger_net:make_model") == 1
+
+
+CONVOLUTIONAL = """
+import snntorch as snn
+import torch
+from torch import nn
+
+class Net(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.conv, self.norm, self.lif1 = nn.Conv2d(2, 4, 3), nn.BatchNorm2d(4), snn.Leaky(0.9, threshold=0.3)
+        self.pool, self.fc, self.lif2 = nn.MaxPool2d(2), nn.Linear(36, 5), snn.Leaky(0.8, threshold=0.3)
+
+    def forward(self, x):
+        mem1, mem2, out = self.lif1.reset_mem(), self.lif2.reset_mem(), []
+        for t in range(x.size(1)):
+            spk1, mem1 = self.lif1(self.norm(self.conv(x[:, t])), mem1)
+            spk2, mem2 = self.lif2(self.fc(self.pool(spk1).flatten(1)), mem2)
+            out.append(spk2)
+        return torch.stack(out)
+
+def make_model():
+    torch.manual_seed(0)
+    net = Net()
+    net.norm.running_var.fill_(0.3)
+    return net
+
+def make_dynamic():
+    from training.dynamic_threshold import DynamicThresholdLIF, ThresholdBlock
+    class Moving(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.fc, self.lif = nn.Linear(10, 8), DynamicThresholdLIF(0.9, ThresholdBlock(10, num_groups=2),
+                                                                      init_hidden=True)
+        def forward(self, input):
+            return self.lif(3 * self.fc(input), population=input)
+    return Moving()
+"""
+
+
+@pytest.fixture
+def convolutional(folder: Path) -> Path:
+    (folder / "maps_net.py").write_text(CONVOLUTIONAL)
+    sys.modules.pop("maps_net", None)
+    maps = (np.random.default_rng(0).random((3, 40, 2, 8, 8)) < 0.4).astype(np.uint8)
+    np.savez(folder / "maps.npz", x=maps)
+    return folder
+
+
+def rungs_of(folder: Path) -> dict[str, dict[str, object]]:
+    return {rung["class"]: rung for rung in json.loads((folder / "parity.json").read_text())["rungs"]}
+
+
+def run_maps(*arguments: str) -> int:
+    return handle(parser().parse_args([*arguments, "--example", "maps.npz"]))
+
+
+def test_a_convolutional_network_with_its_own_loop(convolutional: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_maps("maps_net:make_model", "--out", "out") == 0
+    printed = capsys.readouterr().out
+    assert "folded into conv" in printed and "→ pool.pool, pool" in printed and "latency on Lava" in printed
+    report = json.loads((convolutional / "out" / "export_report.json").read_text())
+    rows = {row["module"]: row for row in report["modules"]}
+    assert set(rows) == {"conv", "norm", "lif1", "pool", "fc", "lif2"}
+    assert rows["conv"]["exactness"] == "bounded" and report["functions"] == [{"node": "flatten_0", "type": "Reshape"}]
+    assert report["words"]["neurons"] == 4 * 36 + 36 + 5 and report["latency_steps"] == 4
+    rungs = rungs_of(convolutional / "out")
+    assert set(rungs) == {"exact", "bounded", "quantised"} and all(rung["holds"] for rung in rungs.values())
+    assert all(row["num_decisions"] > 0 for row in report["quantization"])
+
+
+def test_standard_nodes_only_spell_out_snntorchs_reset(convolutional: Path) -> None:
+    assert run_maps("maps_net:make_model", "--standard-only", "--out", "out") == 0
+    kinds = {type(node).__name__ for node in nir.read("out/model.nir").nodes.values()}
+    assert {"LI", "Threshold", "Delay", "Scale", "Conv2d"} <= kinds and "SnnTorchLeaky" not in kinds
+    assert load_export(convolutional / "out").float_graph.nodes["lif1"].reset == "subtract"
+
+
+def test_a_nir_file_is_exported_like_a_network(convolutional: Path) -> None:
+    assert run_maps("maps_net:make_model", "--out", "first") == 0
+    assert run_maps("first/model.nir", "--out", "second") == 0
+    first, second = (load_export(convolutional / name).integer_graph for name in ("first", "second"))
+    assert {n: type(node) for n, node in first.nodes.items()} == {n: type(node) for n, node in second.nodes.items()}
+    assert rungs_of(convolutional / "second")["exact"]["holds"]
+
+
+def test_dynamic_thresholds_and_standard_nodes(convolutional: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["export", "maps_net:make_dynamic", "--example", "x.npz", "--standard-only", "--out", "out"]
+    from hardware_profiles.command import run_command
+
+    assert run_command(parser(), handle, words[1:]) == 2
+    message = capsys.readouterr().err
+    assert "node lif: its threshold moves" in message and message.count("\n") == 1
+    assert not (convolutional / "out").exists()
+    assert run_command(parser(), handle, [*words[1:], "--freeze-thresholds"]) == 0
+    assert "thresholds frozen" in capsys.readouterr().out
+
+
+def test_calibration_never_makes_it_worse(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("stranger_net:make_model", "--calibrate") == 0
+    (note,) = [line for line in capsys.readouterr().out.splitlines() if line.startswith("calibrated")]
+    numbers = [int(word) for word in note.replace(",", "").split() if word.isdigit()]
+    assert numbers[2] <= numbers[0]
+
+
+def test_inputs_that_are_no_spikes_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from hardware_profiles.command import run_command
+
+    np.savez("x.npz", input=np.random.default_rng(0).random((3, 20, 10)))
+    assert run_command(parser(), handle, ["stranger_net:make_model", "--example", "x.npz", "--out", "out"]) == 2
+    assert "input input: holds fractions, allowed are spikes" in capsys.readouterr().err

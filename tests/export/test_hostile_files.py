@@ -21,7 +21,7 @@ import torch
 
 from export.checkpoint import save_checkpoint
 from export.errors import NirFileError
-from export.graph_file import save_graph
+from export.graph_file import load_graph, save_graph
 from export.nir_file import read_nir, write_nir
 from export.passes.freeze_thresholds import freeze_thresholds
 from export.pipeline import lower
@@ -128,6 +128,17 @@ def test_a_heap_over_which_hdf5_would_loop_for_ever(seeds: Path, tmp_path: Path)
     (tmp_path / "loop.nir").write_bytes(data)
     with pytest.raises(NirFileError, match=f"a damaged heap at byte {begin}"):
         read_nir(tmp_path / "loop.nir")
+
+
+def test_arrays_in_the_place_of_groups(seeds: Path, tmp_path: Path) -> None:
+    """Looking for a key in a large array takes minutes; found by the mutations."""
+    for seed, key, reader in (("mixed.nir", "node", read_nir), ("mixed.h5", "nodes", load_graph)):
+        (tmp_path / seed).write_bytes((seeds / seed).read_bytes())
+        with h5py.File(tmp_path / seed, "a") as file:
+            del file[key]
+            file.create_dataset(key, data=np.zeros(1 << 22), compression="gzip")
+        with pytest.raises(NirFileError, match="holds no NIR graph|nodes is an array"):
+            reader(tmp_path / seed)
 
 
 def test_scalars_do_not_grow_without_bound(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from export.errors import NirFileError, UnsupportedModuleError
 from export.float_interpreter import run_float
 from export.graph import Graph
 from export.nir_file import read_nir, write_nir
-from export.nodes import DynamicThresholdLIF, Gather, Input, Linear, Reduce
+from export.nodes import Conv, DynamicThresholdLIF, Gather, Input, Linear, Reduce
 from export.reader import read_network
 from export.trace import Array
 
@@ -163,6 +163,28 @@ def test_matrices_come_back_as_what_they_were(tmp_path: Path) -> None:
     nodes = read_nir(tmp_path / "model.nir").nodes
     assert isinstance(nodes["spread"], Gather) and isinstance(nodes["column"], Reduce)
     assert isinstance(nodes["q"], Linear) and nodes["q"].positions == (4,)
+
+
+def test_a_flat_input_takes_the_shape_that_the_first_layer_gives_it(tmp_path: Path) -> None:
+    net = Net(13)
+    net.reshape("image", net.add("x", Input(shape=(36,))), 1, 6, 6)
+    net.lif("s", net.conv("conv", "image", 4, (3, 3)))
+    graph = net.graph("s")
+    write_nir(graph, tmp_path / "model.nir")
+    assert types_by_nir_alone(tmp_path / "model.nir") == {"Input", "Conv2d", "LIF", "Output"}
+    assert_same_run(graph, read_nir(tmp_path / "model.nir"), inputs_for(graph))
+
+
+def test_what_is_flat_among_the_layers_stays_a_matrix(tmp_path: Path) -> None:
+    net = Net(13)
+    net.lif("first", net.linear("fc", net.add("x", Input(shape=(20,))), 36))
+    net.lif("s", net.conv("conv", net.reshape("image", "first", 1, 6, 6), 4, (3, 3)))
+    graph = net.graph("s")
+    write_nir(graph, tmp_path / "model.nir")
+    assert types_by_nir_alone(tmp_path / "model.nir") == {"Input", "Affine", "LIF", "Output"}
+    again = read_nir(tmp_path / "model.nir")
+    assert isinstance(again.nodes["conv"], Conv)
+    assert_same_run(graph, again, inputs_for(graph))
 
 
 def test_concatenations_are_split_by_columns_and_joined_again(tmp_path: Path) -> None:

@@ -205,6 +205,19 @@ def test_delays_that_no_edge_can_have(seconds: Array, reason: str, tmp_path: Pat
         read_nir(chain(tmp_path, (8,), nir.Delay(seconds), nir.Affine(W1, BIAS), lif()), DT_S)
 
 
+def test_delays_in_a_circle_and_in_ever_more_branches(tmp_path: Path) -> None:
+    late = {name: nir.Delay(np.full(8, DT_S)) for name in ("d1", "d2")}
+    nodes = {"input": nir.Input(np.array([8])), **late, "lif": lif(8), "output": nir.Output(np.array([8]))}
+    circle = [("input", "d1"), ("d1", "d2"), ("d2", "d1"), ("d2", "lif"), ("lif", "output")]
+    with pytest.raises(NirFileError, match="delays form a circle"):
+        read_nir(save(tmp_path, nodes, circle), DT_S)
+    nodes |= {f"{side}{k}": nir.Delay(np.full(8, 0.0)) for side in "ab" for k in range(30)}
+    edges = [("input", "a0"), ("input", "b0"), ("a29", "lif"), ("b29", "lif"), ("lif", "output")]
+    edges += [(f"{left}{k}", f"{right}{k + 1}") for left in "ab" for right in "ab" for k in range(29)]
+    with pytest.raises(NirFileError, match="too large to read"):
+        read_nir(save(tmp_path, nodes, edges), DT_S)
+
+
 @pytest.mark.parametrize("change", [{"v_leak": 0.1}, {"v_reset": -0.2}])
 def test_other_potentials_are_refused_by_name(change: dict[str, float], tmp_path: Path) -> None:
     with pytest.raises(NirFileError, match=f"node u1: {next(iter(change))} is not 0"):

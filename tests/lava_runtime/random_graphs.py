@@ -293,7 +293,7 @@ class Outline:
 def random_controller(rng, population, num_context):
     return ThresholdController(
         population=population,
-        num_groups=int(rng.choice([1, 2, population])),
+        num_groups=int(rng.choice([1, 1 + (population % 2 == 0), population])),
         weight_count=int(rng.integers(-(2**22), 2**22)),
         weight_deviation=int(rng.integers(-(2**20), 2**20)),
         weight_context=tuple(int(w) for w in rng.integers(-(2**14), 2**14, num_context)),

@@ -23,7 +23,7 @@ def leaky() -> snn.Leaky:
 
 
 def loud() -> snn.Leaky:
-    return snn.Leaky(0.8, threshold=0.2, init_hidden=True)
+    return snn.Leaky(0.8, threshold=0.05, init_hidden=True)
 
 
 NETWORKS = {
@@ -42,6 +42,8 @@ def test_folded_weights_decide_alike_within_rounding(name: str) -> None:
     torch.manual_seed(0)
     network, shape = NETWORKS[name]()
     louder_norms(network)
+    with torch.no_grad():
+        network[0].weight.mul_(4)
     graph = read_network(network.eval(), inputs={"input": Input(shape=shape)})
     folded = fold_norm(graph)
     assert graph.of_type(Norm) and not folded.of_type(Norm) and folded.of_type((Conv, Linear))
