@@ -206,7 +206,7 @@ class NetworkExport:
         return worlds
 
     def _compare_floats(self, as_read: Graph, inputs: Mapping[str, Array], worlds: _Worlds) -> None:
-        """Compare snnTorch with the file, exactly if nothing was folded or spelled out, else by way of what was read."""
+        """Compare snnTorch with the file: exactly, or by way of what was read if something was folded or spelled out."""
         rewritten = bool(as_read.of_type(Norm)) or self.options.standard_only
         if worlds.torch is not None and not rewritten:
             name = f"{WORLD_TORCH} = {WORLD_FLOAT}"

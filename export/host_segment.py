@@ -230,9 +230,9 @@ def _counts(graph: Graph, name: str, trace: Trace) -> Array:
     """Sum a signal over time that is spikes, or spikes moved to other places, or scaled."""
     node = graph.nodes[name]
     if name in trace:
-        return trace[name].s.sum(axis=0, dtype=np.int64)
-    before = sum(_counts(graph, source, trace) for source in graph.sources(name))
-    assert isinstance(before, np.ndarray)
+        counts: Array = trace[name].s.sum(axis=0, dtype=np.int64)
+        return counts
+    before: Array = np.sum([_counts(graph, source, trace) for source in graph.sources(name)], axis=0)
     if isinstance(node, Gather):
         padded = np.concatenate([before, np.zeros_like(before[:, :1])], axis=1)
         moved: Array = padded[:, node.index.reshape(-1)]

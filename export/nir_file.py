@@ -35,14 +35,17 @@ Files of others: see `nir_neurons` for tau, r and w_in, `nir_wiring` for loops, 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import nir
+import numpy as np
 
 from hardware_profiles.artifact import atomic_file
 
 from .graph import Graph
 from .nir_read import read_graph
 from .nir_write import to_nir_graph
+from .passes.fold_norm import fold_norm
 from .passes.standardize import standardize
 from .passes.standardize_concatenation import split_concatenations
 from .passes.standardize_inputs import shape_inputs
@@ -63,11 +66,27 @@ def write_nir(graph: Graph, path: Path, *, standard_only: bool = False, freeze_t
         NirFileError: an array would be too large.
     """
     verify(graph, "float")
+    graph = fold_norm(graph)
     if standard_only:
         graph = standardize(graph, freeze=freeze_thresholds)
     nir_graph = to_nir_graph(*split_concatenations(shape_inputs(graph)))
+    for node in nir_graph.nodes.values():
+        _lend_arrays(node)
     with atomic_file(path) as work:
         nir.write(str(work), nir_graph)
+
+
+class _Lent(np.ndarray):  # type: ignore[type-arg]
+    """An array that is written and not changed, so that nir.write's copy of each node need not copy it."""
+
+    def __deepcopy__(self, memo: object) -> _Lent:
+        return self
+
+
+def _lend_arrays(node: Any) -> None:
+    for name, value in vars(node).items():
+        if isinstance(value, np.ndarray):
+            setattr(node, name, value.view(_Lent))
 
 
 def read_nir(path: Path, dt_s: float | None = None) -> Graph:

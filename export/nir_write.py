@@ -10,8 +10,9 @@ import nir
 import numpy as np
 
 from . import nir_extension
-from .errors import ExportError, NirFileError
+from .errors import NirFileError
 from .graph import Graph
+from .graph_file import total_latency_steps
 from .nir_builder import Builder, Double, noted
 from .nir_forms import dense_form, is_own_shift, node_fields, pool_as_conv, shift_form, square_form
 from .nodes import (
@@ -35,7 +36,6 @@ from .nodes import (
     Scale,
     Threshold,
 )
-from .passes.balance_latency import balance_latency
 from .passes.standardize_concatenation import Columns
 
 NO_LEAK = 2.0**60
@@ -74,19 +74,11 @@ def to_nir_graph(graph: Graph, columns: Mapping[str, Columns]) -> Any:
     for edge in graph.edges:
         builder.connect(edge)
     metadata: dict[str, Any] = {"dt": graph.dt_s, "writer": "axonport"}
-    latency = _lava_latency(graph)
+    latency = total_latency_steps(graph)
     if latency is not None:
         metadata["lava_latency"] = latency
     # types are checked when the file is read; checking here would add an Output behind each context input
     return nir.NIRGraph(builder.nodes, list(builder.edges), metadata=metadata, type_check=False)
-
-
-def _lava_latency(graph: Graph) -> int | None:
-    """Steps by which stock Lava's output lags; None for a loop that its one-step synapses cannot run."""
-    try:
-        return balance_latency(graph).total_latency
-    except ExportError:
-        return None
 
 
 @singledispatch

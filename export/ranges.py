@@ -19,7 +19,7 @@ from .nodes import (
     REARRANGEMENTS,
     Gather,
     Input,
-    Int,
+    Int8,
     IntegerAlphaLIF,
     IntegerConv,
     IntegerCubaLIF,
@@ -124,7 +124,7 @@ def _(node: IntegerScale, arriving: Mapping[str, int]) -> int:
     return int(np.abs(node.weight_int8).max(initial=0)) * arriving["input"] << node.weight_exp
 
 
-def largest_row_sum(weight: Int) -> int:
+def largest_row_sum(weight: Int8) -> int:
     """Return max_o Σ |w[o, …]|, a part of the rows at a time: |W| of a large layer would take as much memory again."""
     rows = weight.reshape(len(weight), -1)
     num_rows = max(1, WEIGHTS_AT_ONCE // max(rows.shape[1], 1))

@@ -88,7 +88,8 @@ def trace_network(
             the first of these that can be read.
 
     Returns:
-        The verified float graph, whose input nodes carry the names of forward's parameters, and its states.
+        The verified float graph, whose input nodes carry the names of forward's parameters, and its states. Its weights
+        share memory with the network's: read again after training goes on.
 
     Raises:
         UnsupportedModuleError: a module, operation or control flow cannot be carried exactly.

@@ -161,8 +161,8 @@ def _one_to_one(value: torch.Tensor, call: ModuleCall) -> Float:
 
 
 def tensor_array(value: torch.Tensor) -> Float:
-    """Return a parameter as float32."""
-    array: Float = value.detach().cpu().numpy().astype(np.float32)
+    """Return a parameter as float32, sharing its memory: a large network's weights exist once."""
+    array: Float = value.detach().cpu().numpy().astype(np.float32, copy=False)
     return array
 
 

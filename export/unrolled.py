@@ -19,7 +19,6 @@ from .errors import UnsupportedModuleError
 from .registry import read_states
 from .tape import Operation, Ref, Tape
 
-
 ELEMENTS = ("getitem", "select", "unbind")
 """Functions that can take one step out of a sequence."""
 

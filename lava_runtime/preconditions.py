@@ -28,11 +28,14 @@ def check_run(graph: Graph, inputs: Mapping[str, Array], number_format: NumberFo
     Raises:
         ExportError: the graph breaks an invariant of its dialect, or has the other one.
         InputDataError: the inputs do not fit the graph.
-        LavaRuntimeError: the number format is unknown, or batch normalisation is not folded yet.
+        LavaRuntimeError: the number format is unknown, latencies are balanced already, or batch normalisation is not
+            folded yet.
     """
     if number_format not in DIALECTS:
         raise LavaRuntimeError(f"number format: is '{number_format}', allowed are {', '.join(DIALECTS)}; choose one")
     verify(graph, DIALECTS[number_format])
+    if graph.timing != "model":
+        raise LavaRuntimeError("graph: is in 'lava' timing, allowed is 'model'; give it as exported, runs balance it")
     for name in graph.of_type(Norm):
         raise LavaRuntimeError(f"node {name}: is Norm, allowed are weights; fold it with export.passes.fold_norm first")
     return check_inputs(graph, inputs)

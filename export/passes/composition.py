@@ -37,7 +37,9 @@ def scaled(node: Synapse, factor: float) -> Synapse:
     """Return the map times a scalar."""
     if factor == 1:
         return node
-    weight = _float32(node.weight.astype(np.float64) * factor)
+    weight = np.empty_like(node.weight)
+    # rounded once, and in numpy's own small buffer: a double of a large layer would be twice its size
+    np.multiply(node.weight, np.float64(factor), out=weight, dtype=np.float64, casting="same_kind")
     if isinstance(node, Scale):
         return replace(node, weight=weight)
     bias = None if node.bias is None else _float32(node.bias.astype(np.float64) * factor)

@@ -52,6 +52,11 @@ def round_weights(weight: Float, mantissa_bits: int, fmt: IntegerFormat) -> Int8
     return mantissas
 
 
+def largest_magnitude(weight: npt.NDArray[Any]) -> float:
+    """Return max |w|, 0 of no weights; without a copy of the weights' size."""
+    return max(float(weight.max(initial=0)), -float(weight.min(initial=0)))
+
+
 def round_bias(name: str, bias: npt.NDArray[np.float64], bits: int, fmt: IntegerFormat) -> tuple[Int, int]:
     """Return mantissas of b·2^bits and the smallest exponent with which they fit their signed 13-bit field.
 

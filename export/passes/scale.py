@@ -13,7 +13,7 @@ from hardware_profiles.errors import RangeError
 from ..nodes import CubaLIF, DynamicThresholdLIF, Float, Node
 from ..ranges import current_bound
 from .quantize_neurons import effective_du, threshold_mantissas
-from .quantize_weights import bias_exponent, round_bias, scaled_to_integers
+from .quantize_weights import bias_exponent, largest_magnitude, round_bias, scaled_to_integers
 from .rewriting import Synapse
 from .synapses import Drive, constant_drive
 
@@ -62,7 +62,7 @@ def choose_scale(name: str, node: Node, drives: Sequence[Drive], fmt: IntegerFor
     for choice in candidate_scales(node, drives, fmt):
         if fits(name, node, drives, choice, fmt):
             return choice
-    largest = max((float(np.abs(drive.synapse.weight).max(initial=0)) for drive in drives), default=0.0)
+    largest = max((largest_magnitude(drive.synapse.weight) for drive in drives), default=0.0)
     bias = constant_drive(name, list(drives), node.size)
     for choice in candidate_scales(node, drives, fmt):
         if fits(name, node, drives, choice, fmt, with_bias=False):
@@ -88,7 +88,7 @@ def mantissa_bits_of(synapse: Synapse, choice: ScaleChoice, fmt: IntegerFormat) 
 
 def largest_mantissa_bits(weight: Float, fmt: IntegerFormat) -> int:
     """Return the largest k with |round(w·2^k)| ≤ 127 for every weight."""
-    largest = float(np.abs(weight).max(initial=0))
+    largest = largest_magnitude(weight)
     if largest == 0:
         return fmt.weight_bits - 1
     bits = int(np.floor(np.log2(fmt.weight_max / largest))) + 1

@@ -17,6 +17,9 @@ from ..errors import NirFileError
 from ..graph import Edge, Graph
 from ..nodes import Gather, Linear, Node
 
+MAX_JOIN_WORK = 20_000_000
+"""Layers in parts times nodes and edges; a file from a stranger must not take minutes."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Columns:
@@ -101,6 +104,8 @@ def join_concatenations(graph: Graph, columns: Mapping[str, Columns]) -> Graph:
     layers: dict[str, dict[str, Columns]] = {}
     for part, column in columns.items():
         layers.setdefault(column.of, {})[part] = column
+    if len(layers) * (len(graph.nodes) + len(graph.edges)) > MAX_JOIN_WORK:
+        raise NirFileError(f"{len(layers)} layers in parts, in {len(graph.nodes)} nodes; too large to read")
     for name, parts in layers.items():
         graph = _join(graph, name, dict(sorted(parts.items(), key=lambda item: item[1].start)))
     return graph

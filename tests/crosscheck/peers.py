@@ -137,6 +137,29 @@ def write_norse(case):
     return _write_torch(model, (32,), to_nir, True)
 
 
+def write_snntorch(case):
+    """snnTorch's own exporter: it takes only full-shape parameters, and knows hard resets."""
+    import snntorch
+    import torch
+    from snntorch.export_nir import export_to_nir
+
+    torch.manual_seed(0)
+
+    def leaky(size):
+        options = {"beta": torch.full((size,), 0.75), "threshold": torch.full((size,), 1.0)}
+        return snntorch.Leaky(**options, reset_mechanism="zero", init_hidden=True)
+
+    model = torch.nn.Sequential(torch.nn.Linear(32, 40), leaky(40), torch.nn.Linear(40, 10), leaky(10))
+    for parameter in model.parameters():
+        parameter.data *= 2
+    x = _spikes((32,))
+    graph = export_to_nir(model, torch.from_numpy(x[0]).float(), ignore_dims=[0])
+    for module in model[1], model[3]:
+        module.reset_mem()
+    with torch.no_grad():
+        return graph, x, np.stack([model(torch.from_numpy(step).float()).numpy() for step in x])
+
+
 def write_sinabs(case):
     """Integrate and fire, hard reset, at most one spike per step; r = 1 means one unit per step."""
     import sinabs.layers as sl
@@ -181,7 +204,7 @@ def _write_torch(model, shape, export, explicit_state):
 
 
 RUN = {"spikingjelly": run_spikingjelly, "norse": run_norse, "spyx": run_spyx}
-WRITE = {"spikingjelly": write_spikingjelly, "norse": write_norse, "sinabs": write_sinabs}
+WRITE = {"snntorch": write_snntorch, "spikingjelly": write_spikingjelly, "norse": write_norse, "sinabs": write_sinabs}
 
 if __name__ == "__main__":
     main()

@@ -27,6 +27,7 @@ ENVIRONMENTS = {
     "spikingjelly": ".venv-crosscheck",
     "norse": ".venv-crosscheck",
     "sinabs": ".venv-crosscheck",
+    "snntorch": ".venv-crosscheck",
     "spyx": ".venv-crosscheck-spyx",
 }
 STEPS, BATCH, DT_S = 100, 8, 1e-4
@@ -159,6 +160,7 @@ def test_spyx_has_snntorchs_default_reset(case: str, tmp_path: Path) -> None:
         ("spikingjelly", "conv", 1e-4),
         ("norse", "mlp", 1e-6),  # Norse 1.1.0 writes tau · dt, with dt = 1 ms
         ("sinabs", "mlp", 1.0),
+        ("snntorch", "mlp", 1e-4),
     ],
 )
 def test_we_read_theirs(framework: str, case: str, dt_s: float, tmp_path: Path) -> None:
