@@ -1,7 +1,7 @@
 """A 784-512-10 network of snnTorch `Leaky` layers: the loop over time in torch beside the same graph in ONNX Runtime.
 
 Both get the whole spike train and return every output spike. torch runs eagerly and without gradients, ONNX Runtime the
-`Scan` that `export.onnx_network` writes, its session opened before; both have one thread.
+`Scan` that `export.onnx_model.network` writes, its session opened before; both have one thread.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ import torch
 
 from export.graph import Edge, Graph
 from export.nodes import LIF, Input, Linear, Node, Output
-from export.onnx_network import write_onnx
-from export.onnx_run import onnx_trace, open_session, run_onnx
+from export.onnx_model.network import write_onnx
+from export.onnx_model.run import onnx_trace, open_session, run_onnx
 from export.parity import count_unexplained
 from export.trace import Array
 

@@ -19,7 +19,7 @@ class Residual(nn.Module):
         self.fc1, self.lif1 = nn.Linear(32, 24), DynamicThresholdLIF(0.9, ThresholdBlock(32), init_hidden=True)
         self.fc2, self.lif2 = nn.Linear(24, 24), DynamicThresholdLIF(0.9, ThresholdBlock(24), init_hidden=True)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
+    def forward(self, x: torch.Tensor) -> torch.Tensor:  # [B, 32]
         a = self.lif1(4 * self.fc1(x), population=x)
         return self.lif2(2 * self.fc2(a) + a, population=a)
 

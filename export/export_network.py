@@ -14,12 +14,10 @@ from hardware_profiles.artifact import write_json
 from hardware_profiles.rungs import PARITY_FILE, Rung, write_parity
 
 from . import package
-from .calibration import calibrate
 from .config import ExportConfig
 from .deployment import Deployment, chip_input_specs
 from .errors import ExportError
 from .export_report import build_report
-from .float_interpreter import run_float
 from .graph import Graph
 from .graph_file import load_graph, save_graph
 from .host_segment import (
@@ -31,17 +29,19 @@ from .host_segment import (
     run_host_segments,
     write_host_segment,
 )
-from .integer_interpreter import run_integer
+from .interpreters.float_interpreter import run_float
+from .interpreters.integer_interpreter import run_integer
 from .netx_file import write_netx
 from .nir_file import read_nir, write_nir
 from .nodes import Norm
-from .onnx_network import write_onnx
-from .onnx_run import onnx_trace, run_onnx
+from .onnx_model.network import write_onnx
+from .onnx_model.run import onnx_trace, run_onnx
 from .parity import compare_bounded, compare_exact, compare_quantised
 from .passes.fold_norm import fold_norm
 from .passes.scale import Calibration
 from .pipeline import lower
-from .quantization_report import quantization_report
+from .quantization.calibration import calibrate
+from .quantization.quantization_report import quantization_report
 from .reader import trace_network
 from .torch_reference import run_torch
 from .trace import Array, Trace
@@ -206,7 +206,7 @@ class NetworkExport:
         return worlds
 
     def _compare_floats(self, as_read: Graph, inputs: Mapping[str, Array], worlds: _Worlds) -> None:
-        """Compare snnTorch with the file: exactly, or by way of what was read if something was folded or spelled out."""
+        """Compare snnTorch with the file: exactly, or by way of the graph as read if something was rewritten."""
         rewritten = bool(as_read.of_type(Norm)) or self.options.standard_only
         if worlds.torch is not None and not rewritten:
             name = f"{WORLD_TORCH} = {WORLD_FLOAT}"

@@ -28,7 +28,7 @@ from .nodes import (
     Output,
 )
 from .passes.balance_latency import balance_latency
-from .quantization_report import LayerQuantization
+from .quantization.quantization_report import LayerQuantization
 
 NO_NODE = "identity in eval mode"
 

@@ -29,7 +29,7 @@ because 1 − dt/tau need not return the same float; they must agree with tau or
 before it became a matrix, or a kernel got zeros, stands in metadata too, and is believed only if it gives the same
 arrays again: other readers need none of it. Arrays are rounded to float32, snnTorch's own precision.
 
-Files of others: see `nir_neurons` for tau, r and w_in, `nir_wiring` for loops, `nir_parse` for versions.
+Files of others: see `nir_neurons` for tau, r and w_in, `nir_format.wiring` for loops, `nir_format.parse` for versions.
 """
 
 from __future__ import annotations
@@ -43,8 +43,8 @@ import numpy as np
 from hardware_profiles.artifact import atomic_file
 
 from .graph import Graph
-from .nir_read import read_graph
-from .nir_write import to_nir_graph
+from .nir_format.read import read_graph
+from .nir_format.write import to_nir_graph
 from .passes.fold_norm import fold_norm
 from .passes.standardize import standardize
 from .passes.standardize_concatenation import split_concatenations

@@ -10,8 +10,8 @@ import torch
 
 from hardware_profiles.rungs import LayerParity, Rung
 
-from .float_interpreter import run_float
 from .graph import Graph
+from .interpreters.float_interpreter import run_float
 from .trace import Array, LayerTrace, Trace
 
 

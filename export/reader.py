@@ -15,18 +15,18 @@ from typing import Any, Literal
 import torch
 from torch import nn
 
-from .emission import GAIN_SUFFIX, Emission
 from .errors import UnsupportedModuleError
-from .functions import BATCH, EMITTERS
 from .graph import Edge, Graph
 from .nodes import Input, Output
-from .prune import prune
-from .read_outputs import named_outputs, read_output
+from .reading.emission import GAIN_SUFFIX, Emission
+from .reading.functions import BATCH, EMITTERS
+from .reading.outputs import named_outputs, read_output
+from .reading.prune import prune
+from .reading.snntorch_modules import register_snntorch_modules
+from .reading.tape import Ref, Tape, record_input, recording
+from .reading.torch_modules import register_torch_modules
+from .reading.unrolled import Unrolled, step_of
 from .registry import is_registered, read_states
-from .snntorch_modules import register_snntorch_modules
-from .tape import Ref, Tape, record_input, recording
-from .torch_modules import register_torch_modules
-from .unrolled import Unrolled, step_of
 from .verify import verify
 
 DEFAULT_DT_S = 1e-3

@@ -16,8 +16,8 @@ from .deployment import Deployment, chip_input_specs
 from .errors import InputDataError
 from .host_segment import made_by_hosts
 from .nodes import LIF, Node, Output
-from .read_outputs import named_outputs
 from .reader import TracedNetwork, trace_network
+from .reading.outputs import named_outputs
 from .registry import read_states
 from .trace import Array, LayerTrace, Trace, arriving_at, check_inputs
 

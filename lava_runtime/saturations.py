@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from export.graph import Graph
-from export.integer_neurons import fire, initial_state
+from export.interpreters.integer_neurons import fire, initial_state
 from export.nodes import IntegerDynamicThresholdLIF
 from export.trace import Array, LayerTrace, Trace
 

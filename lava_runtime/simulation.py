@@ -12,10 +12,10 @@ import h5py
 import numpy as np
 
 from export.errors import ExportError
-from export.float_interpreter import run_float
 from export.graph import Graph
 from export.host_segment import chip_inputs, made_by_hosts, output_rates, run_host_segments
-from export.integer_interpreter import run_integer
+from export.interpreters.float_interpreter import run_float
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import DYNAMIC, IntegerDynamicThresholdLIF
 from export.package import Exported, save_outputs
 from export.parity import compare_bounded, compare_exact

@@ -17,7 +17,7 @@ import export.__main__
 import lava_runtime.__main__
 from export.arrays import load_arrays
 from export.host_segment import chip_inputs, run_host_segments
-from export.integer_interpreter import run_integer
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import IntegerDynamicThresholdLIF
 from export.package import Exported, load_export
 from export.trace import Array

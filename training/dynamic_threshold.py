@@ -13,8 +13,8 @@ import torch
 from torch import nn
 
 from export.nodes import DynamicThresholdLIF as DynamicThresholdNode
+from export.reading.snntorch_modules import per_neuron
 from export.registry import IGNORED, ModuleCall, Reading, register_module
-from export.snntorch_modules import per_neuron
 from hardware_profiles.arithmetic import (
     CONTEXT_FRACTION_BITS,
     CONTROLLER_SHIFT,

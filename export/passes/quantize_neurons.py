@@ -10,7 +10,7 @@ import numpy.typing as npt
 from hardware_profiles.arithmetic import IntegerFormat
 
 from ..errors import ExportError
-from ..integer_neurons import IntegerNeuron
+from ..interpreters.integer_neurons import IntegerNeuron
 from ..nodes import (
     LIF,
     AlphaLIF,

@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from export.graph import Edge, Graph
-from export.integer_interpreter import run_integer
+from export.interpreters.integer_interpreter import run_integer
 from export.netx_file import write_netx
 from export.nodes import (
     LIF,

@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.float_interpreter import run_float
 from export.graph import Graph
+from export.interpreters.float_interpreter import run_float
 from export.nir_file import read_nir, write_nir
 from export.nodes import LIF, Input, Output, Pool
 from export.trace import Array

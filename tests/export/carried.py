@@ -9,8 +9,8 @@ import snntorch as snn
 import torch
 from torch import nn
 
-from export.float_interpreter import run_float
 from export.graph import Graph
+from export.interpreters.float_interpreter import run_float
 from export.nodes import Input
 from export.parity import count_unexplained
 from export.reader import TracedNetwork, trace_network

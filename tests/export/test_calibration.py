@@ -5,14 +5,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.calibration import calibrate, count_differences
-from export.float_interpreter import run_float
 from export.graph import Graph
-from export.integer_interpreter import run_integer
-from export.local_layer import cut_out, recorded_inputs
+from export.interpreters.float_interpreter import run_float
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import LIF, CubaLIF, Input, Output, Reshape
 from export.passes.scale import ScaleChoice
 from export.pipeline import lower
+from export.quantization.calibration import calibrate, count_differences
+from export.quantization.local_layer import cut_out, recorded_inputs
 from export.verify import verify
 from hardware_profiles.profile import integer_format
 

@@ -72,7 +72,8 @@ def run(*arguments: str) -> int:
 def test_export_of_a_plain_network(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert run("stranger_net:make_model") == 0
     assert {path.name for path in (folder / "out").iterdir()} == {
-        "model.nir", "integer_model.h5", "network.onnx", "deployment.json", "parity.json", "export_report.json", "manifest.json",
+        "model.nir", "integer_model.h5", "network.onnx", "deployment.json", "parity.json", "export_report.json",
+        "manifest.json",
     }  # fmt: skip
     assert len(nir.read("out/model.nir").nodes) >= 6
     parity = json.loads((folder / "out" / "parity.json").read_text())

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from export.errors import ExportError
-from export.float_interpreter import FloatRun, run_float
 from export.graph import Edge, Graph
+from export.interpreters.float_interpreter import FloatRun, run_float
 from export.nodes import LIF, DynamicThresholdLIF, Input, Linear, Output
 from export.pipeline import lower
 from export.trace import Array, LayerTrace, Trace

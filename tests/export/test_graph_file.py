@@ -14,7 +14,7 @@ import pytest
 from export.errors import ExportError, NirFileError
 from export.graph import Edge, Graph
 from export.graph_file import FORMAT, NODE_TYPES, load_graph, save_graph
-from export.integer_interpreter import run_integer
+from export.interpreters.integer_interpreter import run_integer
 from export.pipeline import lower
 from export.reader import read_network
 from hardware_profiles.errors import RangeError

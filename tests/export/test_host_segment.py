@@ -20,7 +20,7 @@ from export.host_segment import (
     run_host_segments,
     write_host_segment,
 )
-from export.integer_interpreter import run_integer
+from export.interpreters.integer_interpreter import run_integer
 from export.pipeline import lower
 from export.reader import trace_network
 from export.trace import Array

@@ -12,7 +12,7 @@ import pytest
 
 from export.errors import ExportError, InputDataError
 from export.graph import Edge, Graph
-from export.integer_interpreter import run_integer
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import (
     Input,
     IntegerAlphaLIF,

@@ -8,9 +8,9 @@ from collections import Counter
 import numpy as np
 import torch
 
-from export.float_interpreter import run_float
 from export.graph import Graph
-from export.integer_interpreter import run_integer
+from export.interpreters.float_interpreter import run_float
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import NEURONS, Conv, IntegerConv, IntegerLinear, IntegerScale, Linear, Norm, Pool, Reshape, Scale
 from export.passes.balance_latency import balance_latency
 from export.pipeline import fold, lower

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from torch import nn
 
 from export.errors import NirFileError, UnsupportedModuleError
-from export.float_interpreter import run_float
 from export.graph import Graph
+from export.interpreters.float_interpreter import run_float
 from export.nir_file import read_nir, write_nir
 from export.nodes import Conv, DynamicThresholdLIF, Gather, Input, Linear, Reduce
 from export.reader import read_network

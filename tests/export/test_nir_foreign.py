@@ -13,8 +13,8 @@ import pytest
 import torch
 
 from export.errors import ExportError, NirFileError
-from export.float_interpreter import run_float
 from export.graph import Graph
+from export.interpreters.float_interpreter import run_float
 from export.nir_file import read_nir, write_nir
 from export.nodes import LI, LIF, Conv, CubaLIF, Pool, Scale
 from export.trace import Array

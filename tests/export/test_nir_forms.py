@@ -8,8 +8,16 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from export.errors import NirFileError
-from export.nir_folding import folded
-from export.nir_forms import dense_form, gather_of, is_own_shift, node_fields, pool_as_conv, shift_form, square_form
+from export.nir_format.folding import folded
+from export.nir_format.forms import (
+    dense_form,
+    gather_of,
+    is_own_shift,
+    node_fields,
+    pool_as_conv,
+    shift_form,
+    square_form,
+)
 from export.nodes import Conv, Convolution, Gather, Linear, Pool, Reduce
 from export.sparse_matrix import to_sparse
 

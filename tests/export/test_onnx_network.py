@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.errors import ExportError, InputDataError
-from export.float_interpreter import run_float
 from export.graph import Edge, Graph
+from export.interpreters.float_interpreter import run_float
 from export.nodes import LIF, AlphaLIF, CubaLIF, FloatNode, Input, Linear, Node, Output, Threshold
-from export.onnx_network import write_onnx
-from export.onnx_run import onnx_trace, run_onnx
+from export.onnx_model.network import write_onnx
+from export.onnx_model.run import onnx_trace, run_onnx
 from export.parity import count_unexplained
 from export.trace import Trace
 

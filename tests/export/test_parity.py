@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.float_interpreter import run_float
 from export.graph import Edge, Graph
+from export.interpreters.float_interpreter import run_float
 from export.nodes import LIF, Input, Linear, Output
 from export.parity import compare_bounded, compare_exact, compare_quantised, count_unexplained
 from export.trace import LayerTrace

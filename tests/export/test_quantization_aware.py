@@ -19,7 +19,7 @@ from export.passes.quantize_weights import scaled_to_integers
 from export.passes.scale import choose_scale, mantissa_bits_of
 from export.passes.synapses import constant_drive, drives_of
 from export.pipeline import fold, lower
-from export.quantization_aware import prepare, remove
+from export.quantization.quantization_aware import prepare, remove
 from export.ranges import value_bounds
 from export.reader import read_network
 from hardware_profiles.profile import integer_format

@@ -6,14 +6,14 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.calibration import calibrate
-from export.float_interpreter import run_float
 from export.graph import Graph
-from export.integer_interpreter import run_integer
+from export.interpreters.float_interpreter import run_float
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import LIF, DynamicThresholdLIF, Input, Output
 from export.passes.scale import Calibration, ScaleChoice
 from export.pipeline import lower
-from export.quantization_report import LayerQuantization, quantization_report
+from export.quantization.calibration import calibrate
+from export.quantization.quantization_report import LayerQuantization, quantization_report
 from hardware_profiles.arithmetic import ThresholdController
 from hardware_profiles.profile import integer_format
 

@@ -7,7 +7,7 @@ import os
 import numpy as np
 from hypothesis import HealthCheck, given, settings
 
-from export.float_interpreter import run_float
+from export.interpreters.float_interpreter import run_float
 from export.nodes import Input
 from export.parity import count_unexplained
 from export.reader import trace_network

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import export.__main__
-from export.integer_interpreter import run_integer
+from export.interpreters.integer_interpreter import run_integer
 from export.package import load_export
 from hardware_profiles.activity import read_activity
 from hardware_profiles.artifact import read_json

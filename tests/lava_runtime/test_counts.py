@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from export.graph import Edge, Graph
-from export.integer_interpreter import run_integer
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import (
     Convolution,
     Input,

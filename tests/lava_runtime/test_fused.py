@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from export.integer_interpreter import run_integer
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import IntegerLIF, IntegerLinear
 from lava_runtime.compat import load_lava
 from lava_runtime.errors import LavaRuntimeError

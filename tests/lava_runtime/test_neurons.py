@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from export.float_interpreter import run_float
 from export.graph import Edge, Graph
-from export.integer_interpreter import run_integer
+from export.interpreters.float_interpreter import run_float
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import (
     LIF,
     AlphaLIF,

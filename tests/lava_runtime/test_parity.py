@@ -7,8 +7,8 @@ import pytest
 import torch
 from hypothesis import HealthCheck, example, given, settings
 
-from export.float_interpreter import run_float
-from export.integer_interpreter import run_integer
+from export.interpreters.float_interpreter import run_float
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import Norm, Output
 from export.verify import ALLOWED
 from lava_runtime.counts import count_events

@@ -12,7 +12,7 @@ import snntorch as snn
 import torch
 from torch import nn
 
-from export.integer_interpreter import run_integer
+from export.interpreters.integer_interpreter import run_integer
 from export.package import Exported
 from export.pipeline import lower
 from export.reader import trace_network

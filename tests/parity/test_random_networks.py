@@ -10,12 +10,12 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 
 from export.errors import ExportError
-from export.float_interpreter import run_float
-from export.integer_interpreter import run_integer
+from export.interpreters.float_interpreter import run_float
+from export.interpreters.integer_interpreter import run_integer
 from export.nir_file import read_nir, write_nir
 from export.nodes import Input
-from export.onnx_network import write_onnx
-from export.onnx_run import onnx_trace, run_onnx
+from export.onnx_model.network import write_onnx
+from export.onnx_model.run import onnx_trace, run_onnx
 from export.parity import compare_bounded, compare_exact
 from export.passes.fold_norm import fold_norm
 from export.pipeline import lower

@@ -10,8 +10,8 @@ import snntorch as snn
 import torch
 from torch import nn
 
-from export.float_interpreter import run_float
-from export.integer_interpreter import run_integer
+from export.interpreters.float_interpreter import run_float
+from export.interpreters.integer_interpreter import run_integer
 from export.nir_file import read_nir, write_nir
 from export.nodes import NEURONS
 from export.parity import compare_bounded, compare_exact, compare_quantised, count_unexplained

@@ -12,7 +12,7 @@ from lava.magma.core.model.py.type import LavaPyType
 from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
-from export.integer_neurons import fire, initial_state
+from export.interpreters.integer_neurons import fire, initial_state
 from export.nodes import LIF, AlphaLIF, CubaLIF, Threshold
 from lava_runtime.processes.snntorch_neuron.process import SnnTorchNeuron
 

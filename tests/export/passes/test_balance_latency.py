@@ -5,7 +5,7 @@ import pytest
 
 from export.errors import ExportError
 from export.graph import Edge, Graph
-from export.integer_interpreter import run_integer
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import Input, IntegerDynamicThresholdLIF, IntegerLIF, IntegerLinear, IntegerThreshold, Output, Reshape
 from export.passes.balance_latency import balance_latency
 from export.verify import verify

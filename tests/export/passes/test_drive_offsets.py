@@ -5,15 +5,15 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.calibration import calibrate
-from export.float_interpreter import run_float
 from export.graph import Graph
-from export.integer_interpreter import run_integer
+from export.interpreters.float_interpreter import run_float
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import LIF, Input, Output, Reshape
 from export.passes.balance_latency import balance_latency
 from export.passes.drive_offsets import drive_offsets
 from export.pipeline import fold, lower
-from export.quantization_report import quantization_report
+from export.quantization.calibration import calibrate
+from export.quantization.quantization_report import quantization_report
 from export.verify import verify
 
 from .graphs import FMT, full, graph_of, linear

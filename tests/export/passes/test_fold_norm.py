@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 from export.errors import ExportError
-from export.float_interpreter import run_float
+from export.interpreters.float_interpreter import run_float
 from export.nodes import Conv, Input, Linear, Norm
 from export.parity import compare_bounded
 from export.passes.fold_norm import fold_norm

@@ -5,9 +5,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from export.float_interpreter import run_float
 from export.graph import Graph
-from export.integer_interpreter import run_integer
+from export.interpreters.float_interpreter import run_float
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import LIF, DynamicThresholdLIF, Gather, Input, IntegerLIF, Output
 from export.passes.freeze_thresholds import freeze_thresholds
 from export.pipeline import lower

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from export.errors import ExportError
 from export.graph import Edge, Graph
-from export.integer_interpreter import run_integer
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import (
     LIF,
     AlphaLIF,

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from export.errors import ExportError
-from export.float_interpreter import run_float
 from export.graph import Edge, Graph
-from export.integer_interpreter import run_integer
+from export.interpreters.float_interpreter import run_float
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import LI, LIF, CubaLIF, Input, Output, Scale, Threshold
 from export.passes.recognise_integrators import recognise_integrators
 from export.passes.standardize import standardize

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from export.errors import UnsupportedModuleError
-from export.float_interpreter import run_float
 from export.graph import Graph
+from export.interpreters.float_interpreter import run_float
 from export.nir_file import read_nir, write_nir
 from export.nodes import LI, LIF, CubaLIF, DynamicThresholdLIF, Input, Scale, Threshold
 from export.passes.standardize import standardize

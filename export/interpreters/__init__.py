@@ -1,0 +1,1 @@
+"""The two worlds that everything is compared with: snnTorch's floats, and the chip's integers."""

@@ -1,0 +1,1 @@
+"""A whole float network as one ONNX model, and ONNX Runtime to run it."""

@@ -1,0 +1,1 @@
+"""What integers cost, and how to pay less: calibration on data, quantisation-aware training, the report."""

@@ -1,0 +1,1 @@
+"""Reads a network: its forward runs, what it does is understood as time steps, and becomes nodes and edges."""
