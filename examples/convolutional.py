@@ -8,6 +8,7 @@ from torch import nn
 from export.nodes import Input
 from export.pipeline import lower
 from export.reader import read_network
+from export.trace import Array
 from hardware_profiles.profile import integer_format
 from lava_runtime.fused.run import run_fused
 
@@ -22,7 +23,7 @@ def make_network() -> nn.Module:
     )  # fmt: skip
 
 
-def main() -> dict[str, np.ndarray]:
+def main() -> dict[str, Array]:
     """Carry it and return its spike counts on Lava, `[samples, classes]`."""
     events = (np.random.default_rng(0).random((25, 4, 2, 16, 16)) < 0.3).astype(np.uint8)  # [T, B, channel, y, x]
     graph = read_network(make_network().eval(), inputs={"input": Input(shape=(2, 16, 16))})

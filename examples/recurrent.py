@@ -8,6 +8,7 @@ from torch import nn
 from export.nodes import Input
 from export.pipeline import lower
 from export.reader import read_network
+from export.trace import Array
 from hardware_profiles.profile import integer_format
 from lava_runtime.layerwise import run_processes
 
@@ -29,7 +30,7 @@ class Recurrent(nn.Module):
         return torch.stack(out)
 
 
-def main() -> dict[str, np.ndarray]:
+def main() -> dict[str, Array]:
     """Carry it and return every layer's spikes on Lava, one Process per node, `[T, samples, neurons]`."""
     torch.manual_seed(0)
     spikes = (np.random.default_rng(0).random((25, 2, 20)) < 0.3).astype(np.uint8)

@@ -6,6 +6,7 @@ from torch import nn
 
 from export.pipeline import lower
 from export.reader import read_network
+from export.trace import Array
 from hardware_profiles.profile import integer_format
 from lava_runtime.fused.run import run_fused
 from training.dynamic_threshold import DynamicThresholdLIF, ThresholdBlock
@@ -21,16 +22,17 @@ class Residual(nn.Module):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:  # [B, 32]
         a = self.lif1(4 * self.fc1(x), population=x)
-        return self.lif2(2 * self.fc2(a) + a, population=a)
+        spikes: torch.Tensor = self.lif2(2 * self.fc2(a) + a, population=a)
+        return spikes
 
 
-def main() -> dict[str, np.ndarray]:
+def main() -> dict[str, Array | None]:
     """Carry it and return the thresholds on Lava, `[T, samples]` per layer."""
     torch.manual_seed(0)
     rate = 0.15 + 0.3 * np.random.default_rng(1).random((25, 4, 1))
     spikes = (np.random.default_rng(0).random((25, 4, 32)) < rate).astype(np.uint8)
     on_chip = lower(read_network(Residual()), integer_format("loihi2"))
-    trace = run_fused(on_chip, {"x": spikes}, number_format="fixed_pt", record=True).trace
+    trace = run_fused(on_chip, {"x": spikes}, number_format="fixed_pt", record=True).trace or {}
     return {name: layer.theta for name, layer in trace.items()}
 
 
