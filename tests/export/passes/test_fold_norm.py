@@ -10,10 +10,13 @@ from torch import nn
 
 from export.errors import ExportError
 from export.interpreters.float_interpreter import run_float
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import Conv, Input, Linear, Norm
 from export.parity import compare_bounded
 from export.passes.fold_norm import fold_norm
+from export.pipeline import lower
 from export.reader import read_network
+from hardware_profiles.profile import integer_format
 
 from ..carried import louder_norms, spikes
 
@@ -69,17 +72,28 @@ def test_folding_is_exact_where_all_factors_are_powers_of_two() -> None:
     assert np.array_equal(before.s, after.s) and np.array_equal(before.v, after.v) and 0 < before.s.mean() < 1
 
 
-@pytest.mark.parametrize(
-    ("make", "message"),
-    [
-        (lambda: nn.Sequential(nn.BatchNorm1d(20), nn.Linear(20, 5), leaky()), "node 0: a BatchNorm is folded"),
-        (lambda: nn.Sequential(nn.Linear(20, 5), leaky(), nn.BatchNorm1d(5), nn.Linear(5, 5), leaky()),
-         "but 1 comes before; put it right behind a Linear or Conv of its own"),
-    ],
-)  # fmt: skip
-def test_a_norm_without_weights_of_its_own_is_refused(make: object, message: str) -> None:
-    with pytest.raises(ExportError, match=message):
-        fold_norm(read_network(make().eval(), inputs={"input": Input(shape=(20,))}))  # type: ignore[operator]
+def test_a_norm_before_a_layer_becomes_a_layer_of_its_own() -> None:
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.BatchNorm2d(2), nn.Conv2d(2, 4, 3), leaky(), nn.Flatten(), nn.BatchNorm1d(144),
+                            nn.Linear(144, 5), leaky())  # fmt: skip
+    louder_norms(network)
+    with torch.no_grad():
+        network[1].weight.mul_(3)
+        network[5].weight.mul_(3)
+    graph = read_network(network.eval(), inputs={"input": Input(shape=(2, 8, 8))})
+    folded = fold_norm(graph)
+    assert isinstance(folded.nodes["0"], Conv) and isinstance(folded.nodes["4"], Linear)
+    inputs = {"input": spikes(2, 8, 8)}
+    traces = run_float(graph, inputs).trace, run_float(folded, inputs).trace
+    assert compare_bounded("", "read", "folded", *traces, graph, inputs).holds
+    integers = run_integer(lower(graph, integer_format()), inputs)
+    assert all(0 < layer.s.mean() < 1 for layer in integers.values())
+
+
+def test_a_norm_of_a_long_vector_is_refused() -> None:
+    network = nn.Sequential(nn.BatchNorm1d(5000), nn.Linear(5000, 5), leaky())
+    with pytest.raises(ExportError, match=r"node 0: a BatchNorm over \(5000,\) without a Linear or Conv of its own"):
+        fold_norm(read_network(network.eval(), inputs={"input": Input(shape=(5000,))}))
 
 
 def test_a_layer_that_others_use_too_keeps_its_weights() -> None:
@@ -92,5 +106,6 @@ def test_a_layer_that_others_use_too_keeps_its_weights() -> None:
             current = self.fc(x)
             return self.lif1(self.norm(current)), self.lif2(current)
 
-    with pytest.raises(ExportError, match="node norm: a BatchNorm is folded"):
-        fold_norm(read_network(Shared().eval()))
+    graph = read_network(Shared().eval())
+    folded = fold_norm(graph)
+    assert folded.nodes["fc"] is graph.nodes["fc"] and isinstance(folded.nodes["norm"], Linear)
