@@ -70,11 +70,16 @@ class IntegerScale(Signal):
         return self.weight_int8.shape
 
 
+@dataclass(frozen=True, eq=False, kw_only=True)
 class _IntegerNeuron(Signal):
-    """A neuron whose threshold mantissa is its own, or arrives."""
+    """What integer neurons share; arrays are int64 of the layer's shape."""
 
     dv: Int
     vth: Int | None
+    bias_mant: Int
+    bias_exp: int
+    reset: Reset
+    inhibition: bool = False
 
     @property
     def shape(self) -> Shape:
@@ -109,13 +114,7 @@ class IntegerLIF(_IntegerNeuron):
     `LIF(du=4095)`, bit for bit: R is always 0 there.
     """
 
-    dv: Int
-    vth: Int | None
-    bias_mant: Int
-    bias_exp: int
-    reset: Reset
     reset_delay: bool = True
-    inhibition: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -128,13 +127,7 @@ class IntegerCubaLIF(_IntegerNeuron):
     """
 
     du: Int
-    dv: Int
-    vth: Int | None
-    bias_mant: Int
-    bias_exp: int
-    reset: Reset
     reset_delay: bool = True
-    inhibition: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -148,12 +141,6 @@ class IntegerAlphaLIF(_IntegerNeuron):
     """
 
     du: Int
-    dv: Int
-    vth: Int | None
-    bias_mant: Int
-    bias_exp: int
-    reset: Reset
-    inhibition: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

@@ -25,10 +25,20 @@ Reset = Literal["zero", "subtract", "none", "clear"]
 """`zero` forgets U[t−1] but keeps the current input (`Leaky`); `clear` loses the step's input too (all others)."""
 
 
-class _Threshold(Signal):
-    """A neuron whose threshold is its own, or arrives."""
+@dataclass(frozen=True, eq=False, kw_only=True)
+class _SnnNeuron(Signal):
+    """What snnTorch's neurons share; arrays are float32 of the layer's shape."""
 
+    beta: Float
     threshold: Float | None
+    reset: Reset
+    reset_delay: bool = True
+    inhibition: bool = False
+
+    @property
+    def shape(self) -> Shape:
+        """The layer's shape."""
+        return self.beta.shape
 
     @property
     def ports(self) -> dict[str, Shape]:
@@ -43,7 +53,7 @@ class _Threshold(Signal):
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class LIF(_Threshold):
+class LIF(_SnnNeuron):
     r"""`Leaky`, `RLeaky`, `Lapicque` (its input scaled before): one state.
 
     * zero:      U' = β (1 − R) U + X + Z
@@ -56,20 +66,9 @@ class LIF(_Threshold):
     `inhibition`: only the neuron with the largest U' − θ may spike (the first of equals), the others still owe R.
     """
 
-    beta: Float
-    threshold: Float | None
-    reset: Reset
-    reset_delay: bool = True
-    inhibition: bool = False
-
-    @property
-    def shape(self) -> Shape:
-        """The layer's shape."""
-        return self.beta.shape
-
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class CubaLIF(_Threshold):
+class CubaLIF(_SnnNeuron):
     r"""`Synaptic`, `RSynaptic`: a synaptic current I before the membrane, I' = α I + X + Z.
 
     * subtract:  U' = β U + I' − R θ
@@ -80,20 +79,10 @@ class CubaLIF(_Threshold):
     """
 
     alpha: Float
-    beta: Float
-    threshold: Float | None
-    reset: Reset
-    reset_delay: bool = True
-    inhibition: bool = False
-
-    @property
-    def shape(self) -> Shape:
-        """The layer's shape."""
-        return self.beta.shape
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class AlphaLIF(_Threshold):
+class AlphaLIF(_SnnNeuron):
     r"""`Alpha`: the difference of two traces, E' = α E + X and I' = β I − X, U' = τ (E' + I').
 
     τ = ln α / (ln β − ln α) + 1.
@@ -106,17 +95,7 @@ class AlphaLIF(_Threshold):
     """
 
     alpha: Float
-    beta: Float
     tau: Float
-    threshold: Float | None
-    reset: Reset
-    reset_delay: bool = True
-    inhibition: bool = False
-
-    @property
-    def shape(self) -> Shape:
-        """The layer's shape."""
-        return self.beta.shape
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
