@@ -1,7 +1,7 @@
 """A network of another framework, from its `.nir` file to Lava: `python -m examples.foreign_nir`.
 
-`spikingjelly.nir` was written by SpikingJelly 2.0.0 (`export_to_nir`): Conv2d, LIFNode, AvgPool2d, Flatten, Linear, LIFNode,
-with hard resets. NIR files have no time step; SpikingJelly's is 1e-4 s.
+`spikingjelly.nir` was written by SpikingJelly 2.0.0 (`export_to_nir`): Conv2d, LIFNode, AvgPool2d, Flatten, Linear and
+LIFNode, with hard resets. NIR files have no time step; SpikingJelly's is 1e-4 s.
 """
 
 from pathlib import Path

@@ -80,8 +80,9 @@ def _read_hdf5(path: Path, group: str, names: Collection[str], optional: Collect
         if group and not isinstance(file.get(group), h5py.Group):
             raise InputDataError(f"input {path}: no group '{group}', allowed are {', '.join(sorted(file))}")
         container = file[group] if group else file
-        _check_names(path, set(container), names, group)
-        return {name: _numeric(path, name, container[name][()]) for name in _wanted(container, names, optional)}
+        present = {name for name, held in container.items() if isinstance(held, h5py.Dataset)}
+        _check_names(path, present, names, group)
+        return {name: _numeric(path, name, container[name][()]) for name in _wanted(present, names, optional)}
 
 
 def _check_names(path: Path, present: set[str], names: Collection[str], group: str) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import warnings
 from collections.abc import Mapping
 from pathlib import Path
@@ -66,6 +67,8 @@ def _check_tensor(path: Path, name: object, tensor: object) -> None:
             f"checkpoint {path}: {name!r:.80} of shape {list(tensor.shape)} is sparse, quantized or repeats its "
             "values, allowed are plain tensors; save them with .contiguous()"
         )
+    if tensor.is_complex():
+        raise ExportError(f"checkpoint {path}: {name!r:.80} holds complex numbers, allowed are real ones")
     if tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
         raise ExportError(f"checkpoint {path}: {name!r:.80} holds NaN or infinite values; train again")
 
@@ -91,6 +94,11 @@ def _read_torch(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, Any]]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch remarks on pickle protocols that it then refuses
             state = torch.load(str(path), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise ExportError(
+            f"checkpoint {path}: not a file of plain tensors (other objects could run code when they are read); save "
+            "model.state_dict() with torch.save or safetensors"
+        ) from error
     except Exception as error:  # a hostile pickle makes torch's restricted reader raise almost anything
         raise ExportError(
             f"checkpoint {path}: not a file of plain tensors ({_first_line(error)}); save "

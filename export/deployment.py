@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import re
 import sys
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from .errors import ExportError, InputDataError
 from .nodes import Input, InputKind
 from .reader import TimeAxis
 from .trace import Array
+from .user_code import user_code
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,13 @@ class HostSegment:
     outputs: tuple[str, ...]
     when: Literal["before", "after"]
 
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"[\w-]{1,64}", self.name):
+            raise ExportError(f"host segment {self.name!r:.80}: its name is not of letters, digits, _ and -; rename it")
+        if self.when not in ("before", "after"):
+            raise ExportError(f"host segment {self.name}: when is {self.when!r:.80}, allowed are 'before' and 'after'")
+        _check_module(f"host segment {self.name}: its module", self.module)
+
 
 @dataclass(frozen=True)
 class Deployment:
@@ -64,6 +73,18 @@ class Deployment:
     hosts: tuple[HostSegment, ...] = ()
     dt_s: float = 1e-3
     time_axis: TimeAxis = "auto"
+
+    def __post_init__(self) -> None:
+        _check_module("deployment: module", self.module)
+        _check_module("deployment: chip", self.chip)
+        names = [host.name for host in self.hosts]
+        if len(set(names)) < len(names):
+            raise ExportError(f"deployment: host segments are named {', '.join(names)}; give each a name of its own")
+
+
+def _check_module(what: str, module: object) -> None:
+    if not isinstance(module, nn.Module):
+        raise ExportError(f"{what} is {type(module).__name__}, allowed is an nn.Module")
 
 
 def load_deployment(factory: str, checkpoint: Path | None) -> Deployment:
@@ -129,14 +150,23 @@ def chip_input_specs(deployment: Deployment, arrays: Mapping[str, Array]) -> dic
     """Return the chip's inputs, with the shapes and kinds that arrays `[N, T, *shape]` have.
 
     Raises:
-        InputDataError: values are neither spikes nor integers, and no host segment made them.
+        InputDataError: no array is an input of forward, one has no time, or its values are neither spikes nor
+            integers and no host segment made them.
     """
     made = {name for host in deployment.hosts for name in host.outputs}  # in floats, quantised on their way
     parameters = inspect.signature(deployment.chip.forward).parameters
+    named = {name: array for name, array in arrays.items() if name in parameters}
+    if not named:
+        raise InputDataError(
+            f"inputs: none is named like a parameter of forward ({', '.join(parameters)}), there are "
+            f"{', '.join(sorted(arrays)) or 'none'}; rename the arrays"
+        )
+    for name, array in named.items():
+        if array.ndim < 3 or 0 in array.shape:
+            raise InputDataError(f"input {name}: shape {array.shape}, allowed is [N, T, *shape], each at least 1")
     return {
         name: Input(shape=array.shape[2:], kind="graded" if name in made else _kind(name, array))
-        for name, array in arrays.items()
-        if name in parameters and array.ndim >= 3
+        for name, array in named.items()
     }
 
 
@@ -157,12 +187,8 @@ def _call(factory: str, config: dict[str, Any]) -> Any:
         raise ExportError(f"network {factory}: allowed is module:function, for example my_network:make_model")
     if "" not in sys.path:
         sys.path.insert(0, "")
-    try:
+    with user_code(f"network {factory}: its import", "check the names, the folder and the module"):
         function = getattr(importlib.import_module(module_name), function_name)
-    except (ImportError, AttributeError) as error:
-        raise ExportError(f"network {factory}: cannot be imported ({error}); check the names and the folder") from error
-    try:
+    with user_code(f"network {factory}", "mend the factory"):
         num_parameters = len(inspect.signature(function).parameters)
         return function(config) if num_parameters else function()
-    except (TypeError, ValueError, KeyError, RuntimeError) as error:
-        raise ExportError(f"network {factory}: raised {type(error).__name__} ({error}); mend the factory") from error

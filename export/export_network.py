@@ -14,6 +14,7 @@ from hardware_profiles.artifact import write_json
 from hardware_profiles.rungs import PARITY_FILE, Rung, write_parity
 
 from . import package
+from .accuracy import Accuracy, measure_accuracy
 from .config import ExportConfig
 from .deployment import Deployment, chip_input_specs
 from .errors import ExportError
@@ -31,26 +32,20 @@ from .host_segment import (
 )
 from .interpreters.float_interpreter import run_float
 from .interpreters.integer_interpreter import run_integer
+from .ladder import WORLD_INTEGER, WORLD_TORCH, Models, climb, compare_onnx
 from .netx_file import write_netx
 from .nir_file import read_nir, write_nir
-from .nodes import Norm
-from .onnx_model.network import write_onnx
-from .onnx_model.run import onnx_trace, run_onnx
-from .parity import compare_bounded, compare_exact, compare_quantised
+from .nodes import DYNAMIC, Norm
 from .passes.fold_norm import fold_norm
+from .passes.recognise_integrators import recognise_integrators
 from .passes.scale import Calibration
 from .pipeline import lower
 from .quantization.calibration import calibrate
 from .quantization.quantization_report import quantization_report
 from .reader import trace_network
 from .torch_reference import run_torch
-from .trace import Array, Trace
-
-WORLD_TORCH = "snnTorch float32"
-WORLD_READ = "graph as read, float32"
-WORLD_FLOAT = "IR float32 (from the .nir file)"
-WORLD_INTEGER = "NumPy integer interpreter"
-WORLD_ONNX = "ONNX Runtime float32"
+from .trace import Array, Trace, first_samples
+from .user_code import user_code
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,20 +61,17 @@ class NirOptions:
     freeze_thresholds: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class _Worlds:
-    """The same inputs in several worlds; `torch` only where a network was read."""
-
-    torch: Trace | None
-    read: Trace
-    float: Trace
-    integer: Trace
-
-
 class NetworkExport:
     """Exports a network into a folder, and checks what was written against the network."""
 
-    def __init__(self, fmt: IntegerFormat, config: ExportConfig, options: NirOptions, folder: Path) -> None:
+    def __init__(
+        self,
+        fmt: IntegerFormat,
+        config: ExportConfig,
+        options: NirOptions,
+        folder: Path,
+        labels: Array | None = None,
+    ) -> None:
         """Prepare an export.
 
         Args:
@@ -87,8 +79,10 @@ class NetworkExport:
             config: samples, calibration and ONNX.
             options: how NIR is written.
             folder: an existing folder.
+            labels: classes `[N]`, to measure accuracy by spike counts; None to measure none.
         """
-        self.fmt, self.config, self.options, self.folder = fmt, config, options, folder
+        self.fmt, self.config, self.options, self.folder, self.labels = fmt, config, options, folder, labels
+        self.accuracy: Accuracy | None = None
         self.notes: list[str] = []
         self.rungs: list[Rung] = []
 
@@ -107,19 +101,19 @@ class NetworkExport:
         # the chip receives what the deployed host sends, in every world; the snnTorch world keeps torch's own read-out
         sent = run_host_segments(self.folder, before, "before", arrays)
         specs = chip_input_specs(deployment, sent)
-        traced = trace_network(deployment.chip, deployment.dt_s, specs, deployment.time_axis)
-        inputs = chip_inputs(traced.graph, sent, made_by_hosts(before))
-        as_read = traced.graph
-        float_graph, integer_graph = self._write_models(as_read, inputs)
-        worlds = self._climb(as_read, float_graph, integer_graph, inputs, run_torch(deployment.chip, traced, inputs))
+        with user_code(f"network {factory}: its forward", "mend it"):
+            traced = trace_network(deployment.chip, deployment.dt_s, specs, deployment.time_axis)
+            inputs = chip_inputs(traced.graph, sent, made_by_hosts(before))
+            torch_trace = run_torch(deployment.chip, traced, inputs)
+        models = self._write_models(traced.graph, inputs)
+        integer_trace = self._climb(models, inputs, torch_trace)
         num_steps = len(next(iter(inputs.values())))
-        assert worlds.torch is not None
-        known = sent | output_rates(output_counts(as_read, worlds.torch), num_steps)
+        known = sent | output_rates(output_counts(models.as_read, torch_trace), num_steps)
         after, known = self._write_segments(deployment, "after", known)
         package.save_deployment(self.folder, factory, before + after)
-        self._finish(as_read, float_graph, integer_graph, inputs, deployment.chip, before + after)
+        self._finish(models, inputs, deployment.chip, before + after)
         if after:
-            integer_rates = output_rates(output_counts(integer_graph, worlds.integer), num_steps)
+            integer_rates = output_rates(output_counts(models.integer_graph, integer_trace), num_steps)
             self._save_outputs(after, known, sent | integer_rates)
         return tuple(self.rungs)
 
@@ -136,27 +130,45 @@ class NetworkExport:
         """
         as_read = read_nir(path, dt_s)
         inputs = chip_inputs(as_read, arrays)
-        float_graph, integer_graph = self._write_models(as_read, inputs)
-        self._climb(as_read, float_graph, integer_graph, inputs, None)
+        models = self._write_models(as_read, inputs)
+        self._climb(models, inputs, None)
         package.save_deployment(self.folder, str(path), ())
-        self._finish(as_read, float_graph, integer_graph, inputs, None, ())
+        self._finish(models, inputs, None, ())
         return tuple(self.rungs)
 
-    def _write_models(self, as_read: Graph, inputs: Mapping[str, Array]) -> tuple[Graph, Graph]:
-        """Write NIR, integers, ONNX and netx; from here on, only what is read back counts."""
-        folded = fold_norm(as_read)
+    def _write_models(self, as_read: Graph, inputs: Mapping[str, Array]) -> Models:
+        """Write NIR, integers and netx; from here on, only what is read back counts."""
         nir_path, integer_path = self.folder / package.NIR_FILE, self.folder / package.INTEGER_FILE
-        write_nir(
-            folded,
-            nir_path,
-            standard_only=self.options.standard_only,
-            freeze_thresholds=self.options.freeze_thresholds,
-        )
-        float_graph = package.load_float_graph(self.folder, self.fmt)
+        standard_only, frozen = self.options.standard_only, self.options.freeze_thresholds
+        write_nir(fold_norm(as_read), nir_path, standard_only=standard_only, freeze_thresholds=frozen)
+        written = read_nir(nir_path)
+        float_graph = recognise_integrators(written, self.fmt)
         save_graph(lower(float_graph, self.fmt, self._calibration(float_graph, inputs)), integer_path)
         integer_graph = load_graph(integer_path)
         self._write_netx(integer_graph)
-        return float_graph, integer_graph
+        rewritten = bool(as_read.of_type(Norm)) or standard_only or float_graph is not written
+        stand_still = frozen and bool(as_read.of_type(DYNAMIC))
+        return Models(
+            as_read=as_read,
+            float_graph=float_graph,
+            integer_graph=integer_graph,
+            carried="frozen" if stand_still else "rewritten" if rewritten else "as_is",
+        )
+
+    def _climb(self, models: Models, inputs: Mapping[str, Array], torch_trace: Trace | None) -> Trace:
+        """Compare all worlds, and return the integers'."""
+        climbed = climb(models, inputs, torch_trace)
+        self.rungs += climbed.rungs
+        if self.labels is not None:
+            worlds = {
+                "float": (models.float_graph, climbed.float_trace),
+                "integer": (models.integer_graph, climbed.integer_trace),
+            }
+            self.accuracy = measure_accuracy(worlds, self.labels)
+        if self.config.onnx_samples:
+            path = self.folder / package.ONNX_FILE
+            self.rungs.append(compare_onnx(models, inputs, self.config.onnx_samples, path))
+        return climbed.integer_trace
 
     def _write_netx(self, integer_graph: Graph) -> None:
         """Write what lava-dl's netx can express; its simulation takes wider weights than a chip."""
@@ -175,90 +187,32 @@ class NetworkExport:
     def _calibration(self, float_graph: Graph, inputs: Mapping[str, Array]) -> Calibration | None:
         if not self.config.calibrate:
             return None
-        found = calibrate(float_graph, _first(inputs, self.config.calibration_samples), self.fmt)
+        found = calibrate(float_graph, first_samples(inputs, self.config.calibration_samples), self.fmt)
         self.notes.append(
             f"calibrated: {found.differ_without} of {found.num_decisions} spikes differed without, "
             f"{found.differ_with} with it"
         )
         return found
 
-    def _climb(
-        self,
-        as_read: Graph,
-        float_graph: Graph,
-        integer_graph: Graph,
-        inputs: Mapping[str, Array],
-        torch_trace: Trace | None,
-    ) -> _Worlds:
-        """Run all worlds and compare each with the next."""
-        chip = {name: array for name, array in inputs.items() if name in float_graph.nodes}
-        worlds = _Worlds(
-            torch=torch_trace,
-            read=run_float(as_read, inputs).trace,
-            float=run_float(float_graph, chip).trace,
-            integer=run_integer(integer_graph, chip),
-        )
-        self._compare_floats(as_read, inputs, worlds)
-        if self.config.onnx_samples:
-            self._compare_onnx(float_graph, chip)
-        name = f"{WORLD_FLOAT} → {WORLD_INTEGER}"
-        self.rungs.append(compare_quantised(name, WORLD_FLOAT, WORLD_INTEGER, worlds.float, worlds.integer))
-        return worlds
-
-    def _compare_floats(self, as_read: Graph, inputs: Mapping[str, Array], worlds: _Worlds) -> None:
-        """Compare snnTorch with the file: exactly, or by way of the graph as read if something was rewritten."""
-        rewritten = bool(as_read.of_type(Norm)) or self.options.standard_only
-        if worlds.torch is not None and not rewritten:
-            name = f"{WORLD_TORCH} = {WORLD_FLOAT}"
-            self.rungs.append(compare_exact(name, WORLD_TORCH, WORLD_FLOAT, worlds.torch, worlds.float))
-            return
-        if worlds.torch is not None:
-            name = f"{WORLD_TORCH} = {WORLD_READ}"
-            self.rungs.append(compare_exact(name, WORLD_TORCH, WORLD_READ, worlds.torch, worlds.read))
-        pair = (WORLD_READ, WORLD_FLOAT, worlds.read, worlds.float)
-        if self.options.freeze_thresholds:
-            self.rungs.append(compare_quantised(f"{WORLD_READ} → {WORLD_FLOAT}, thresholds frozen", *pair))
-        elif rewritten:
-            self.rungs.append(compare_bounded(f"{WORLD_READ} ≈ {WORLD_FLOAT}", *pair, as_read, inputs))
-        else:
-            self.rungs.append(compare_exact(f"{WORLD_READ} = {WORLD_FLOAT}", *pair))
-
-    def _compare_onnx(self, float_graph: Graph, inputs: Mapping[str, Array]) -> None:
-        path = self.folder / package.ONNX_FILE
-        write_onnx(float_graph, path, record=True)
-        first = _first(inputs, self.config.onnx_samples)
-        trace = onnx_trace(float_graph, run_onnx(path, first))
-        name = f"{WORLD_FLOAT} ≈ {WORLD_ONNX}"
-        reference = run_float(float_graph, first).trace
-        self.rungs.append(compare_bounded(name, WORLD_FLOAT, WORLD_ONNX, reference, trace, float_graph, first))
-        write_onnx(float_graph, path)
-
     def _finish(
         self,
-        as_read: Graph,
-        float_graph: Graph,
-        integer_graph: Graph,
+        models: Models,
         inputs: Mapping[str, Array],
         network: nn.Module | None,
         hosts: tuple[HostFile, ...],
     ) -> None:
         """Write parity and report."""
         write_parity(self.folder / PARITY_FILE, self.rungs)
-        chip = _first(
-            {name: array for name, array in inputs.items() if name in float_graph.nodes},
-            self.config.calibration_samples,
-        )
+        chip = first_samples(models.on_chip(inputs), self.config.calibration_samples)
         rows = quantization_report(
-            float_graph,
-            integer_graph,
+            models.float_graph,
+            models.integer_graph,
             chip,
-            run_float(float_graph, chip).trace,
-            run_integer(integer_graph, chip),
+            run_float(models.float_graph, chip).trace,
+            run_integer(models.integer_graph, chip),
         )
-        write_json(
-            self.folder / package.REPORT_FILE,
-            build_report(as_read, float_graph, integer_graph, network, rows, hosts, self.rungs, self.notes),
-        )
+        report = build_report(models, network, rows, hosts, self.notes, self.accuracy)
+        write_json(self.folder / package.REPORT_FILE, report)
 
     def _write_segments(
         self, deployment: Deployment, when: Literal["before", "after"], arrays: Mapping[str, Array]
@@ -281,7 +235,3 @@ class NetworkExport:
         integer = run_host_segments(self.folder, after, "after", known_integer)
         path = self.folder / "outputs_integer.h5"
         package.save_outputs(path, WORLD_INTEGER, {name: integer[name] for name in names})
-
-
-def _first(inputs: Mapping[str, Array], num_samples: int) -> dict[str, Array]:
-    return {name: array[:, :num_samples] for name, array in inputs.items()}

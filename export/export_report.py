@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import dataclasses
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
 from torch import nn
 
-from hardware_profiles.rungs import Rung
-
+from .accuracy import Accuracy
 from .errors import ExportError
 from .graph import Graph
 from .host_segment import HostFile
+from .ladder import Models
 from .nodes import (
     NEURONS,
     SYNAPSES,
@@ -34,30 +35,28 @@ NO_NODE = "identity in eval mode"
 
 
 def build_report(
-    as_read: Graph,
-    float_graph: Graph,
-    integer_graph: Graph,
+    models: Models,
     network: nn.Module | None,
     quantization: Sequence[LayerQuantization],
     hosts: Sequence[HostFile],
-    rungs: Sequence[Rung],
     notes: Sequence[str],
+    accuracy: Accuracy | None = None,
 ) -> dict[str, Any]:
     """Return the report as a mapping for JSON.
 
     Args:
-        as_read: float graph as the network (or a foreign `.nir` file) was read.
-        float_graph: the one that `model.nir` holds.
-        integer_graph: what the chip computes.
+        models: the graphs of the export.
         network: the network that was read, or None.
         quantization: one row per neuron layer.
         hosts: host segments.
-        rungs: the comparisons that were made.
         notes: what a reader should know.
+        accuracy: by spike counts, if the example has labels.
     """
+    as_read, integer_graph = models.as_read, models.integer_graph
     latency, reason = latency_on_lava(integer_graph)
+    modules = _node_rows(models) if network is None else _module_rows(models, network)
     return {
-        "modules": _module_rows(as_read, float_graph, network, rungs),
+        "modules": modules,
         "functions": _function_rows(as_read, network),
         "inputs": [
             {"name": name, "size": node.size, "shape": list(node.shape), "kind": node.kind}
@@ -68,9 +67,10 @@ def build_report(
         "latency_note": reason,
         "layer_latency_steps": _layer_latencies(integer_graph),
         "dt_s": as_read.dt_s,
-        "chip_parameters": 0 if network is None else sum(parameter.numel() for parameter in network.parameters()),
+        "chip_parameters": sum(row["parameters"] for row in modules),
         "words": count_words(integer_graph),
         "host_segments": [{"name": host.name, "file": host.file, "flop": host.flop} for host in hosts],
+        "accuracy": None if accuracy is None else dataclasses.asdict(accuracy),
         "notes": list(notes),
     }
 
@@ -113,26 +113,41 @@ def _belongs(node: str, module: str) -> bool:
     return node == module or node.startswith((f"{module}.", f"{module} #"))
 
 
-def _module_rows(
-    as_read: Graph, float_graph: Graph, network: nn.Module | None, rungs: Sequence[Rung]
-) -> list[dict[str, Any]]:
-    """One row per layer of the network, in its own order; of a `.nir` file, one row per node."""
-    exactness = _exactness(rungs)
-    if network is None:
-        return [
-            _row(name, type(node).__name__, [name], exactness, _num_parameters(node), "")
-            for name, node in as_read.nodes.items()
-            if not isinstance(node, (Input, Output))
-        ]
+def _node_rows(models: Models) -> list[dict[str, Any]]:
+    """One row per node of a `.nir` file, in the order in which signals reach them."""
+    return [
+        _row(name, type(node).__name__, [name], _EXACTNESS[models.carried], _num_parameters(node), "")
+        for name, node in ((name, models.as_read.nodes[name]) for name in models.as_read.order)
+        if not isinstance(node, (Input, Output))
+    ]
+
+
+def _module_rows(models: Models, network: nn.Module) -> list[dict[str, Any]]:
+    """One row per layer of the network, in its own order; a layer inside another has a row of its own."""
+    as_read = models.as_read
+    layers = {node.split(" #")[0] for node in as_read.nodes}
+    modules = dict(network.named_modules())
+    listed = [
+        name for name, module in modules.items()
+        if name in layers or (name and not list(module.children()) and not _inside(name, layers))
+    ]  # fmt: skip
+    owner = {
+        what: name for name in listed  # pre-order: inner layers come after the ones around them
+        for what in (*map(id, modules[name].parameters()), *(node for node in as_read.nodes if _belongs(node, name)))
+    }  # fmt: skip
     rows = []
-    for name, module in network.named_modules():
-        nodes = [node for node in as_read.nodes if _belongs(node, name)] if name else []
-        is_layer = bool(nodes and name in {node.split(" #")[0] for node in nodes})
-        if not is_layer and (list(module.children()) or not name):
-            continue
-        parameters = sum(parameter.numel() for parameter in module.parameters())
-        rows.append(_row(name, type(module).__name__, nodes, exactness, parameters, _became(name, nodes, as_read)))
-    return [row for row in rows if row["nodes"] or row["note"]]
+    for name in listed:
+        nodes = [node for node in as_read.nodes if owner.get(node) == name]
+        parameters = sum(p.numel() for p in modules[name].parameters() if owner[id(p)] == name)
+        note = _became(nodes, as_read)
+        rows.append(_row(name, type(modules[name]).__name__, nodes, _EXACTNESS[models.carried], parameters, note))
+    return rows
+
+
+def _inside(name: str, layers: Collection[str]) -> bool:
+    """Tell whether a module is a part of a layer that was read as a whole."""
+    parts = name.split(".")
+    return any(".".join(parts[:depth]) in layers for depth in range(1, len(parts)))
 
 
 def _row(module: str, kind: str, nodes: list[str], exactness: str, parameters: int, note: str) -> dict[str, Any]:
@@ -141,7 +156,7 @@ def _row(module: str, kind: str, nodes: list[str], exactness: str, parameters: i
     }  # fmt: skip
 
 
-def _became(name: str, nodes: Sequence[str], as_read: Graph) -> str:
+def _became(nodes: Sequence[str], as_read: Graph) -> str:
     if not nodes:
         return NO_NODE
     norms = [node for node in nodes if isinstance(as_read.nodes[node], Norm)]
@@ -160,10 +175,8 @@ def _function_rows(as_read: Graph, network: nn.Module | None) -> list[dict[str, 
     ]
 
 
-def _exactness(rungs: Sequence[Rung]) -> str:
-    """The class in which float worlds agreed: exact, or bounded if something was folded."""
-    floats = [rung for rung in rungs if rung.exactness in ("exact", "bounded") and "ONNX" not in rung.name]
-    return "bounded" if any(rung.exactness == "bounded" for rung in floats) else "exact"
+_EXACTNESS = {"as_is": "exact", "rewritten": "bounded", "frozen": "quantised"}
+"""The class in which float worlds agree, by how the graph was carried."""
 
 
 def _num_parameters(node: Node) -> int:
@@ -188,22 +201,61 @@ def _quantization_row(row: LayerQuantization) -> dict[str, Any]:
 
 def print_report(report: Mapping[str, Any]) -> None:
     """Print the report for a person."""
-    width = max((len(row["module"]) for row in report["modules"]), default=0)
-    for row in report["modules"]:
-        became = row["note"] or ("" if row["nodes"] == [row["module"]] else "→ " + ", ".join(row["nodes"]))
-        print(f"{row['module']:<{width}}  {row['type']:<18} {row['exactness']:<8} {row['parameters']:>9}  {became}")
-    for row in report["functions"]:
-        print(f"{row['node']:<{width}}  {row['type']}")
-    words = report["words"]
-    print(
-        f"{words['weight_int8']} 8-bit weights, {words['neurons']} neurons, {words['state_words']} state words; "
-        + (f"latency on Lava {report['latency_steps']} steps" if not report["latency_note"] else report["latency_note"])
+    _print_table(
+        ("module", "type", "parameters", "carried", "as"),
+        [
+            (row["module"], row["type"], str(row["parameters"]), row["exactness"], _carried_as(row))
+            for row in report["modules"]
+        ],
     )
-    for row in report["quantization"]:
+    if report["functions"]:
+        print("between them: " + ", ".join(f"{row['node']} ({row['type']})" for row in report["functions"]))
+    words = report["words"]
+    latency = report["latency_note"] or f"latency on Lava {report['latency_steps']} steps"
+    print(
+        f"on the chip: {words['weight_int8']} 8-bit weights, {words['neurons']} neurons, {words['state_words']} state "
+        f"words; {latency}\n"
+    )
+    _print_table(
+        ("integers", "spikes that differ", "rate", "clipped", "cause"),
+        [
+            (
+                row["layer"],
+                f"{row['num_differ']} of {row['num_decisions']}",
+                f"{row['spike_rate_float']:.4f} → {row['spike_rate_integer']:.4f}",
+                str(row["saturations"]),
+                row["suggestion"],
+            )
+            for row in report["quantization"]
+        ],
+    )
+    if report["accuracy"]:
+        found = report["accuracy"]
         print(
-            f"{row['layer']:<{width}}  integers: {row['num_differ']} of {row['num_decisions']} spikes differ, rate "
-            f"{row['spike_rate_float']:.4f} → {row['spike_rate_integer']:.4f}, {row['saturations']} clipped"
-            + (f"; {row['suggestion']}" if row["suggestion"] else "")
+            f"accuracy by spike counts of {found['output']}, {found['num_samples']} samples: floats "
+            f"{found['float_share']:.1%}, integers {found['integer_share']:.1%}"
         )
     for note in report["notes"]:
         print(note)
+    print()
+
+
+def _carried_as(row: Mapping[str, Any]) -> str:
+    if row["note"]:
+        return str(row["note"])
+    return "" if row["nodes"] == [row["module"]] else "→ " + ", ".join(row["nodes"])
+
+
+def _print_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Print columns, numbers to the right; the last one is free text."""
+    widths = [max(len(row[column]) for row in (head, *rows)) for column in range(len(head) - 1)]
+    for row in (head, *rows):
+        cells = [
+            cell.rjust(width) if _counts(rows[0][column]) else cell.ljust(width)
+            for column, (cell, width) in enumerate(zip(row, widths, strict=False))
+        ]
+        print("  ".join((*cells, row[-1])).rstrip())
+
+
+def _counts(cell: str) -> bool:
+    return cell[:1].isdigit()

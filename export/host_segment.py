@@ -24,6 +24,7 @@ from .errors import ExportError, InputDataError
 from .graph import Graph
 from .nodes import Gather, Output, Reshape, Scale
 from .trace import Array, Trace
+from .user_code import user_code
 
 RATE_SUFFIX = "_rate"
 BATCH = 64
@@ -74,18 +75,18 @@ def write_host_segment(
         )
     module = segment.module.eval()
     tensors = tuple(torch.as_tensor(np.asarray(arrays[name], dtype=np.float32)) for name in segment.inputs)
-    with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        outputs = module(*(tensor[:1] for tensor in tensors))
-    file = f"host_{segment.name}.onnx"
-    with atomic_file(folder / file) as work, _quiet_exporter():
-        _export(module, tensors, segment, work)
-    with torch.no_grad():
+    with user_code(f"host segment {segment.name}", "mend its forward"), torch.no_grad():
+        with FlopCounterMode(display=False) as counter:
+            module(*(tensor[:1] for tensor in tensors))
         outputs = module(*tensors)
     if not isinstance(outputs, tuple) or len(outputs) != len(segment.outputs):
         raise ExportError(
             f"host segment {segment.name}: returns {type(outputs).__name__}, allowed is a tuple of "
             f"{len(segment.outputs)} tensors"
         )
+    file = f"host_{segment.name}.onnx"
+    with atomic_file(folder / file) as work, _quiet_exporter():
+        _export(module, tensors, segment, work)
     described = HostFile(
         name=segment.name,
         file=file,

@@ -6,9 +6,8 @@ arguments are seen as they are. Everything the graph cannot say is refused by na
 
 from __future__ import annotations
 
-import contextlib
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -18,20 +17,31 @@ from torch import nn
 from .errors import UnsupportedModuleError
 from .graph import Edge, Graph
 from .nodes import Input, Output
+from .reading.calls import record_input, recording
 from .reading.emission import GAIN_SUFFIX, Emission
 from .reading.functions import BATCH, EMITTERS
 from .reading.outputs import named_outputs, read_output
 from .reading.prune import prune
+from .reading.readable import check_readable
+from .reading.repetition import (
+    check_steps,
+    first_difference,
+    left_as_it_was,
+    one_sample_more,
+    put_to_rest,
+    weights_digest,
+)
 from .reading.snntorch_modules import register_snntorch_modules
-from .reading.tape import Ref, Tape, record_input, recording
+from .reading.tape import Tape
 from .reading.torch_modules import register_torch_modules
-from .reading.unrolled import Unrolled, step_of
-from .registry import is_registered, read_states
+from .reading.unrolled import Unrolled, walks_along
+from .registry import is_registered
 from .verify import verify
 
 DEFAULT_DT_S = 1e-3
-TRACED_STEPS = 3
-"""Steps for which a forward with a loop over time is run; the first, one between, and the last must agree."""
+STEPS = ((3, 12), (12, 24))
+"""Steps for which a forward with a loop over time is run, and for how many once more, which must be the same graph.
+Delays that the first choice is too short for show in the second."""
 FIRST_GUESS = 8
 """Size of an input whose shape nobody told; the first layer that it meets corrects it."""
 TimeAxis = Literal["auto", "none", "first", "second"]
@@ -103,6 +113,7 @@ def trace_network(
         raise UnsupportedModuleError(
             f"network: is a bare {type(network).__name__}, allowed is a network of layers; wrap it in nn.Sequential"
         )
+    check_readable(network)
     was_training = network.training
     network.eval()
     try:
@@ -115,31 +126,38 @@ class _WrongAxis(UnsupportedModuleError):
     """Forward takes single steps out of an input along an axis that is not the one it was read with."""
 
 
+class _Failed(UnsupportedModuleError):
+    """Forward does not run on these shapes."""
+
+
 def _first_readable(
     network: nn.Module, dt_s: float, inputs: Mapping[str, Input] | None, axes: tuple[int | None, ...]
 ) -> TracedNetwork:
-    refusal: UnsupportedModuleError | None = None
-    last: UnsupportedModuleError | None = None
+    refusals: list[UnsupportedModuleError] = []
     for axis in axes:
         try:
             return _read(network, dt_s, inputs, axis)
-        except _WrongAxis as error:
-            last = error
         except UnsupportedModuleError as error:
-            # what a forward for single steps says of itself is worth more than what fails with sequences
-            refusal = refusal or error
-    chosen = refusal or last
-    assert chosen is not None
-    raise chosen
+            refusals.append(error)
+    # what a forward that ran says of itself is worth more than one that failed, or that took a batch for its steps
+    raise min(refusals, key=lambda error: 2 * isinstance(error, _WrongAxis) + isinstance(error, _Failed))
 
 
 def _read(network: nn.Module, dt_s: float, inputs: Mapping[str, Input] | None, axis: int | None) -> TracedNetwork:
     known = dict(inputs or {})
     for _ in range(len(inspect.signature(network.forward).parameters) + 1):
         tape = Tape()
-        result = _run(network, tape, known, axis, guesses=inputs is None)
-        if inputs is not None or tape.mistaken is None:
-            return _understand(tape, result, known, dt_s, axis)
+        weights = weights_digest(network)
+        with left_as_it_was(network):
+            traced = _read_once(network, dt_s, known, axis, tape, guesses=inputs is None)
+        changed = [name for name, value in weights_digest(network).items() if repr(value) != repr(weights[name])]
+        if changed:
+            raise UnsupportedModuleError(
+                f"parameter {changed[0]}: is changed by forward; do this before, on a new network"
+            )
+        if traced is not None:
+            return traced
+        assert tape.mistaken is not None
         name, size = tape.mistaken
         known[name] = Input(shape=(size,))
     raise UnsupportedModuleError(
@@ -147,21 +165,72 @@ def _read(network: nn.Module, dt_s: float, inputs: Mapping[str, Input] | None, a
     )
 
 
-def _run(network: nn.Module, tape: Tape, known: Mapping[str, Input], axis: int | None, guesses: bool) -> Any:
-    """Run forward on example tensors, with the network's own states set aside."""
+def _read_once(
+    network: nn.Module, dt_s: float, known: Mapping[str, Input], axis: int | None, tape: Tape, guesses: bool
+) -> TracedNetwork | None:
+    """Read a network on inputs of given shapes; None if they were guessed wrongly."""
+    difference = None
+    for steps, more in STEPS:
+        tape.__init__()  # type: ignore[misc]
+        put_to_rest(network)
+        try:
+            result = _run(network, tape, known, axis, guesses, steps)
+            if guesses and tape.mistaken is not None:
+                return None
+            traced = _understand(tape, result, known, dt_s, axis)
+        finally:
+            tape.release()
+        difference = _difference_again(network, traced, known, tape, more)
+        if difference is None:
+            return traced
+    raise UnsupportedModuleError(
+        f"network {type(network).__name__}: {difference} is something else when forward runs again, on another batch "
+        "or for more steps; allowed is what depends on the input and the spikes of a few steps, without counters, "
+        "noise, values read out of tensors, the size of the batch, or sums over all steps so far"
+    )
+
+
+def _difference_again(
+    network: nn.Module, traced: TracedNetwork, known: Mapping[str, Input], tape: Tape, steps: int
+) -> str | None:
+    """Return a node that is another when forward goes on, on other values and for more steps, or None."""
+    again = Tape()
+    if traced.time_axis is None and traced.fixed_steps == 1:
+        again.states = one_sample_more(network, tape.states)
+    else:
+        put_to_rest(network)
+    try:
+        result = _run(network, again, known, traced.time_axis, False, steps, BATCH + 1, 8.0)
+        second = _understand(again, result, known, traced.graph.dt_s, traced.time_axis)
+    finally:
+        again.release()
+    return first_difference(traced.graph, second.graph)
+
+
+def _run(
+    network: nn.Module,
+    tape: Tape,
+    known: Mapping[str, Input],
+    axis: int | None,
+    guesses: bool,
+    steps: int,
+    batch: int = BATCH,
+    values: float = 0.0,
+) -> Any:
+    """Run forward on example tensors, zeros or random ones times `values`."""
     arguments = {}
     for name, parameter in inspect.signature(network.forward).parameters.items():
         if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         if name in known or parameter.default is parameter.empty:
             shape = known[name].shape if name in known else (FIRST_GUESS,)
-            leading = {None: (BATCH,), 0: (TRACED_STEPS, BATCH), 1: (BATCH, TRACED_STEPS)}[axis]
-            arguments[name] = record_input(tape, name, torch.zeros(*leading, *shape))
+            leading = {None: (batch,), 0: (steps, batch), 1: (batch, steps)}[axis]
+            arguments[name] = record_input(tape, name, torch.randn(*leading, *shape) * values)
     unknown = set(known) - set(arguments)
     if unknown:
         raise UnsupportedModuleError(f"input {min(unknown)}: forward has no such parameter; rename the array")
     try:
-        with _states_set_aside(network), torch.no_grad(), recording(network, tape):
+        with torch.no_grad(), recording(network, tape):
             return network(**arguments)
     except UnsupportedModuleError:
         if tape.mistaken is None or not guesses:
@@ -172,32 +241,38 @@ def _run(network: nn.Module, tape: Tape, known: Mapping[str, Input], axis: int |
             return None
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         shapes = ", ".join(f"{name} {node.shape}" for name, node in known.items()) or "guessed shapes"
-        raise UnsupportedModuleError(
+        raise _Failed(
             f"network {type(network).__name__}: forward fails on {shapes} per sample and step ({reason}); check the "
             "arrays' shapes [N, T, *shape], and where forward has the time (time_axis)"
         ) from error
 
 
-@contextlib.contextmanager
-def _states_set_aside(network: nn.Module) -> Iterator[None]:
-    """Start all neurons at rest, and give them back their states and thresholds afterwards."""
-    kept = [(module, dict(module._buffers)) for module in network.modules() if read_states(module)]
-    for module, _ in kept:
-        for name in read_states(module):
-            module._buffers[name] = torch.zeros(0)
-    try:
-        yield
-    finally:
-        for module, buffers in kept:
-            module._buffers.update(buffers)
-
-
 def _understand(tape: Tape, result: Any, known: Mapping[str, Input], dt_s: float, axis: int | None) -> TracedNetwork:
-    if axis != 1 and _walks_along(tape, 0 if axis is None else 1):
+    if axis != 1 and walks_along(tape, 0 if axis is None else 1):
         raise _WrongAxis(
             "network: forward takes its input apart along the batch axis; say with time_axis where forward has the time"
         )
     unrolled = Unrolled(tape, axis)
+    check_steps(unrolled, tape, axis)
+    try:
+        graph = _emit(unrolled, result, known, dt_s)
+    except UnsupportedModuleError as error:
+        if axis is None and unrolled.num_steps in (BATCH, BATCH + 1):
+            raise _WrongAxis(str(error)) from error
+        raise
+    verify(graph, "float")
+    loops = axis is None and unrolled.num_steps > 1
+    return TracedNetwork(
+        graph=graph,
+        states={name: (_module_of(layer), state) for name, (layer, state) in unrolled.states.items()},
+        calls=_calls(unrolled),
+        time_axis=axis,
+        fixed_steps=unrolled.num_steps if loops else 1,
+    )
+
+
+def _emit(unrolled: Unrolled, result: Any, known: Mapping[str, Input], dt_s: float) -> Graph:
+    """Make the graph of one step: its layers, and what forward returned."""
     emission = Emission(unrolled, known, EMITTERS)
     emission.emit_layers()
     for name, value in named_outputs(result).items():
@@ -213,26 +288,7 @@ def _understand(tape: Tape, result: Any, known: Mapping[str, Input], dt_s: float
             raise UnsupportedModuleError(f"output {name}: is {term[1]} steps old; return the spikes of the step itself")
         emission.nodes[name] = Output(shape=source.shape)
         emission.edges.append(Edge(term[0], name, delay=term[1]))
-    graph = prune(Graph(nodes=emission.nodes, edges=tuple(emission.edges), dialect="float", dt_s=dt_s))
-    verify(graph, "float")
-    loops = axis is None and unrolled.num_steps > 1
-    return TracedNetwork(
-        graph=graph,
-        states={name: (_module_of(layer), state) for name, (layer, state) in unrolled.states.items()},
-        calls=_calls(unrolled),
-        time_axis=axis,
-        fixed_steps=unrolled.num_steps if loops else 1,
-    )
-
-
-def _walks_along(tape: Tape, axis: int) -> bool:
-    """Tell whether forward indexes an input along an axis, step by step."""
-    for operation in tape.operations:
-        source = operation.arguments.get("0")
-        is_input = isinstance(source, Ref) and tape.operations[source.index].is_input
-        if is_input and step_of(operation, 0, axis) is not None:
-            return True
-    return False
+    return prune(Graph(nodes=emission.nodes, edges=tuple(emission.edges), dialect="float", dt_s=dt_s))
 
 
 def _module_of(layer: str) -> str:

@@ -81,3 +81,8 @@ def _check_input(name: str, array: Array, node: Input, num_extents: int) -> None
 def arriving_at(node: Input, values: Array) -> Array:
     """Return one step of an input, [B, size] or [B, *shape], as [B, *shape]."""
     return values.reshape(len(values), *node.shape)
+
+
+def first_samples(inputs: Mapping[str, Array], num_samples: int) -> dict[str, Array]:
+    """Return the first samples of inputs `[T, N, *shape]`."""
+    return {name: array[:, :num_samples] for name, array in inputs.items()}

@@ -5,9 +5,10 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 
-from .errors import AxonportError
+from .errors import AxonportError, ConfigError
 from .interrupts import no_interrupt_lost
 
 EXIT_USER_ERROR = 2
@@ -47,3 +48,15 @@ def run_command(
     except KeyboardInterrupt:
         print(f"{parser.prog}: interrupted; nothing half-written was kept", file=sys.stderr)
         return EXIT_INTERRUPTED
+
+
+def check_files(named: Mapping[str, Path | None]) -> None:
+    """Refuse files that are not there, under the name of the option that names them; None was not given.
+
+    Raises:
+        ConfigError: a path is missing or is no file.
+    """
+    for option, path in named.items():
+        if path is not None and not path.is_file():
+            what = "is a folder, allowed is a file" if path.is_dir() else "no such file"
+            raise ConfigError(f"{option} {path}: {what}; check the name")

@@ -130,13 +130,35 @@ def _fields(row: dict[str, Any]) -> dict[str, Any]:
 
 
 def print_rungs(rungs: Sequence[Rung]) -> None:
-    """Print the ladder for a person, one line per layer."""
+    """Print the ladder for a person: one line per rung, and one per layer that breaks it or has a note."""
     for rung in rungs:
-        print(f"{rung.name}  [{rung.exactness}{'' if rung.holds else ': DOES NOT HOLD'}]")
-        for layer in rung.layers:
-            states = "" if layer.membrane_mismatches is None else f", membranes {layer.membrane_mismatches}"
-            silent = f"{layer.silent_neurons}/{layer.num_neurons} neurons silent"
-            print(
-                f"  {layer.name:<22} {layer.mismatches} of {layer.compared} spikes differ{states}; "
-                f"{layer.spikes} spikes, {silent} {layer.note}"
-            )
+        known = [layer.membrane_mismatches for layer in rung.layers if layer.membrane_mismatches is not None]
+        states = f", {sum(known)} membranes" if known else ""
+        silent, neurons = (
+            sum(getattr(layer, what) for layer in rung.layers) for what in ("silent_neurons", "num_neurons")
+        )
+        print(
+            f"{rung.name}  [{rung.exactness}: {_VERDICTS[rung.verdict]}]\n"
+            f"  {sum(layer.mismatches for layer in rung.layers)} of {rung.compared} spikes differ{states}; "
+            f"{len(rung.layers)} layers, {rung.spikes} spikes, {silent} of {neurons} neurons silent"
+        )
+        for layer in rung.layers if rung.exactness != "quantised" else ():
+            if layer.mismatches or layer.membrane_mismatches or layer.unexplained or layer.note:
+                print(f"    {layer.name}: {_told(layer)}")
+
+
+_VERDICTS = {
+    "holds": "holds",
+    "broken": "DOES NOT HOLD",
+    "differs": "differs",
+    "vacuous": "SAYS NOTHING, for nothing spiked",
+}
+
+
+def _told(layer: LayerParity) -> str:
+    words = [f"{layer.mismatches} of {layer.compared} spikes differ"]
+    if layer.membrane_mismatches is not None:
+        words.append(f"{layer.membrane_mismatches} membranes")
+    if layer.unexplained is not None:
+        words.append(f"{layer.unexplained} beyond rounding")
+    return ", ".join(words) + (f"; {layer.note}" if layer.note else "")

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from hardware_profiles.artifact import atomic_folder, is_current, provenance
-from hardware_profiles.command import run_command
+from hardware_profiles.command import check_files, run_command
 from hardware_profiles.config import as_mapping, read_section
 from hardware_profiles.errors import ConfigError
 from hardware_profiles.rungs import PARITY_FILE, Rung, print_rungs, read_parity
@@ -66,6 +66,7 @@ def handle(args: argparse.Namespace) -> int:
     """Run the command."""
     if args.samples is not None and args.samples < 1:
         raise ConfigError(f"--samples {args.samples}: allowed is at least 1; leave it out to run all")
+    check_files({"--input": args.input, "--config": args.config})
     config = configure(args)
     settings = {**as_mapping(config), "groups": args.group, "samples": args.samples}
     manifest = provenance("simulation", settings, {"export": args.export, "input": args.input})

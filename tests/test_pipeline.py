@@ -334,4 +334,4 @@ def test_a_broken_rung_is_still_an_error_when_up_to_date(pipeline: Pipeline) -> 
     path.write_text(json.dumps(values))
     ran = run_stages(pipeline.run, CONFIG, ("export",))["export"]
     assert ran.code == 1 and UP_TO_DATE in ran.out
-    assert ran.errors == "python -m export: 3 spikes differ from snnTorch, allowed are 0\n"
+    assert ran.errors == "python -m export: 3 spikes differ from the network, allowed are 0\n"

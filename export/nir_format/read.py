@@ -66,7 +66,8 @@ def _time_step(metadata: dict[str, Any], given: float | None) -> float:
     value = metadata.get("dt", given)
     if value is None:
         raise NirFileError(
-            f"no time step in the file (metadata dt), and NIR is continuous; give dt_s, common are {COMMON_STEPS}"
+            "no time step in the file (metadata dt), and NIR is continuous; give dt_s (--dt), common are "
+            f"{COMMON_STEPS}"
         )
     dt_s = float(np.asarray(value).item())
     if not (math.isfinite(dt_s) and dt_s > 0):

@@ -14,7 +14,8 @@ from ..errors import UnsupportedModuleError
 from ..graph import Edge
 from ..nodes import DYNAMIC, Conv, Convolution, Float, Gather, Input, Linear, Node, Reshape, Scale, Shape, Threshold
 from ..registry import IGNORED, ModuleCall, PassThrough, Reading, read_module
-from .unrolled import Expression, Unrolled
+from .expressions import Expression
+from .unrolled import Unrolled
 
 GAIN_SUFFIX = ".gain"
 """Ends the name of the node that makes a neuron's spikes graded."""
@@ -145,6 +146,8 @@ class Emission:
             value = self.value(expression)
             if isinstance(reading.node, DYNAMIC) and port == "context":
                 self._mark_graded(value)
+            if port == "threshold":  # one for all neurons, or one each
+                value = self.spread(value, reading.node.ports[port], "expand")
             if port == "input":
                 for index, node in enumerate(reading.before):
                     value = self.add_node(f"{name}.{type(node).__name__.lower()}{index or ''}", node, input=value)
@@ -235,6 +238,12 @@ class Emission:
             offset = padded[flat].reshape(index.shape)
         inverse = None if value.inverse is None else self.moved(value.inverse, index, name)
         return replace(moved, spikes=value.spikes, offset=offset, inverse=inverse)
+
+    def spread(self, value: Value, shape: Shape, name: str) -> Value:
+        """Repeat a value to a larger shape by torch's broadcasting."""
+        if value.shape == shape:
+            return value
+        return self.moved(value, np.broadcast_to(np.arange(prod(value.shape)).reshape(value.shape), shape), name)
 
     def refuse(self, expression: Expression, reason: str) -> UnsupportedModuleError:
         """Return the error that names a function between layers."""

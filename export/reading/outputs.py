@@ -7,8 +7,9 @@ from typing import Any
 
 from ..errors import UnsupportedModuleError
 from ..registry import read_states
+from .expressions import Expression
 from .tape import Operation, Ref, Traced
-from .unrolled import Expression, Unrolled, stack_axis
+from .unrolled import Unrolled, stack_axis
 
 READ_OUTS = ("sum", "mean", "div", "mul")
 """Functions over the stacked steps that a read-out applies; the graph ends at the spikes."""
@@ -32,6 +33,11 @@ def read_output(unrolled: Unrolled, name: str, value: Any) -> Expression | None:
     if isinstance(value, tuple) and value:
         value = value[0]
     if isinstance(value, list) and value:
+        if len(value) != unrolled.num_steps:
+            raise UnsupportedModuleError(
+                f"output {name}: is a list of {len(value)} tensors in {unrolled.num_steps} steps, allowed is one "
+                "tensor per step; return a tuple or a dict for several outputs"
+            )
         value = value[-1]
     if not isinstance(value, Traced):
         raise UnsupportedModuleError(f"output {name}: is not the spikes of a layer; return spikes")

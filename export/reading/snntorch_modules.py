@@ -35,6 +35,9 @@ def _check_common(call: ModuleCall) -> None:
     module = cast(Any, call.module)
     if module.state_quant:
         raise call.refuse("state_quant is not supported, export quantises the state itself; set it to False")
+    membranes = torch.tensor([-1.0, -1e-6, 0.0, 1e-6, 0.5, 1.0, 3.0])
+    if not torch.equal(module.spike_grad(membranes), (membranes > 0).float()):
+        raise call.refuse("its spike_grad does not spike where U > threshold; use one of snntorch.surrogate")
     if module.inhibition and len(call.shape) != 1:
         raise call.refuse("inhibition=True is ill-defined in snnTorch beyond one dimension; flatten before it")
     if module.inhibition and bool((module.graded_spikes_factor != 1).any()):

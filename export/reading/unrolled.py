@@ -8,8 +8,6 @@ computation is the graph.
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,35 +15,12 @@ import torch
 
 from ..errors import UnsupportedModuleError
 from ..registry import read_states
+from .expressions import Expression, at_rest, key_of, module_id
+from .series import find_step, places_within
 from .tape import Operation, Ref, Tape
 
 ELEMENTS = ("getitem", "select", "unbind")
 """Functions that can take one step out of a sequence."""
-
-
-@dataclass(frozen=True, eq=False)
-class Expression:
-    """A value within one step; equal expressions are one object.
-
-    Attributes:
-        kind: `input`, `spikes`, `zeros`, `constant`, `module` or `function`.
-        name: input name, layer name, or the operation's name.
-        delay: for inputs and spikes, how many steps old they are.
-        operation: what computes it, for modules and functions.
-        item: which element of what the operation returns.
-        arguments: the operation's arguments with expressions in place of references.
-        shape: per sample.
-    """
-
-    kind: str
-    name: str
-    shape: tuple[int, ...]
-    delay: int = 0
-    operation: Operation | None = None
-    item: int | None = None
-    arguments: Mapping[str, Any] | None = None
-    attributes: Mapping[str, Expression] | None = None
-    constant: torch.Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -63,14 +38,19 @@ class Unrolled:
         calls: operation index to layer and step.
         layers: layer name to the operations that are its steps.
         states: parameter of forward that carries a state, to (layer, name of the state).
+        batch: samples in the inputs with which forward ran.
         num_steps: T; 1 for a forward that computes one step.
+        restarted: modules to which forward handed zeros as their state.
     """
 
     def __init__(self, tape: Tape, time_axis: int | None) -> None:
         self.tape, self.time_axis = tape, time_axis
+        shapes = [operation.shape for operation in tape.operations if operation.is_input]
+        self.batch = shapes[0][1 if time_axis == 0 else 0] if shapes else 1
         self.calls: dict[int, NeuronCall] = {}
         self.layers: dict[str, list[int]] = {}
         self.states: dict[str, tuple[str, str]] = {}
+        self.restarted: set[str] = set()
         self._interned: dict[Any, Expression] = {}
         self._resolved: dict[tuple[Ref, int], Expression] = {}
         for index, operation in enumerate(tape.operations):
@@ -115,6 +95,7 @@ class Unrolled:
             elif bool((torch.as_tensor(state) != 0).any()):
                 raise _refuse(operation, f"starts from a '{name}' that is not zero, allowed are zeros")
             else:
+                self.restarted.add(operation.name)
                 origins.add(None)
         if len(origins) > 1:
             raise _refuse(operation, "mixes states of different steps; pass all states of its last call, or none")
@@ -165,13 +146,25 @@ class Unrolled:
             return self._input(operation)
         if ref.index in self.calls:
             return self._spikes(ref, step)
+        if self.time_axis is not None:
+            found = find_step(self.tape, ref, self.time_axis)
+            if found is not None:
+                return self._part_of_step(operation, *found, step)
         element = self._element(operation, ref.item)
-        if isinstance(element, Ref):
-            return self.resolve(element, step)
-        if element is not None:
-            name, time = element
-            return self._intern(Expression("input", name, operation.shape[1:], delay=step - time))
-        return self._apply(ref, step)
+        return self.resolve(element, step) if element is not None else self._apply(ref, step)
+
+    def _part_of_step(
+        self, operation: Operation, name: str, time: int, places: tuple[int, ...] | None, step: int
+    ) -> Expression:
+        """Return a step of an input, or what is taken out of it."""
+        origin = next(made for made in self.tape.operations if made.is_input and made.name == name)
+        whole = self._intern(Expression("input", name, origin.shape[2:], delay=step - time))
+        if places is None:
+            return whole
+        shape = operation.shape[1:]
+        taking = Operation("getitem", None, {}, {}, operation.shape, function=places_within)
+        arguments = {"0": whole, "1": places, "2": shape}
+        return self._intern(Expression("function", "getitem", shape, operation=taking, arguments=arguments))
 
     def _input(self, operation: Operation) -> Expression:
         if operation.name in self.states:
@@ -194,19 +187,16 @@ class Unrolled:
             )
         return self._intern(Expression("spikes", call.layer, operation.shape[1:], delay=step - call.step))
 
-    def _element(self, operation: Operation, item: int | None) -> Ref | tuple[str, int] | None:
-        """Recognise one step taken out of a sequence: of a stack, or of an input with a time axis (name and step)."""
+    def _element(self, operation: Operation, item: int | None) -> Ref | None:
+        """Recognise one step taken out of a stack of steps."""
         source = operation.arguments.get("0")
         if not isinstance(source, Ref):
             return None
         origin = self.tape.operations[source.index]
-        position = step_of(operation, item, self.time_axis if origin.is_input else stack_axis(origin))
-        if position is None:
+        position = step_of(operation, item, stack_axis(origin))
+        if position is None or origin.is_input:
             return None
-        if origin.is_input:
-            return origin.name, position
-        parts = origin.arguments["0"]
-        part = parts[position]
+        part = origin.arguments["0"][position]
         return part if isinstance(part, Ref) else None
 
     def _apply(self, ref: Ref, step: int) -> Expression:
@@ -239,7 +229,7 @@ class Unrolled:
         return value
 
     def _intern(self, expression: Expression) -> Expression:
-        return self._interned.setdefault(_key(expression), expression)
+        return self._interned.setdefault(key_of(expression), expression)
 
     def _same(self, early: Any, late: Any, step: int) -> bool:
         """Tell whether an early step computes what a late one does, with zeros for what lies before the first."""
@@ -247,9 +237,9 @@ class Unrolled:
             return True
         if isinstance(early, Expression) and isinstance(late, Expression):
             if early.constant is not None and late.constant is None:
-                return self._is_past(late, step) and torch.equal(early.constant, _at_rest(late, early.constant))
-            structure = (early.kind, early.name, early.shape, early.delay, early.item, _module_id(early))
-            if structure != (late.kind, late.name, late.shape, late.delay, late.item, _module_id(late)):
+                return self._is_past(late, step) and torch.equal(early.constant, at_rest(late, early.constant))
+            structure = (early.kind, early.name, early.shape, early.delay, early.item, module_id(early))
+            if structure != (late.kind, late.name, late.shape, late.delay, late.item, module_id(late)):
                 return False
             if early.constant is not None and late.constant is not None:
                 return torch.equal(early.constant, late.constant)
@@ -287,65 +277,21 @@ def step_of(operation: Operation, item: int | None, axis: int | None) -> int | N
     return int(parts[axis]) if whole else None
 
 
+def walks_along(tape: Tape, axis: int) -> bool:
+    """Tell whether forward indexes an input along an axis, step by step."""
+    for operation in tape.operations:
+        source = operation.arguments.get("0")
+        is_input = isinstance(source, Ref) and tape.operations[source.index].is_input
+        if is_input and step_of(operation, 0, axis) is not None:
+            return True
+    return False
+
+
 def stack_axis(operation: Operation) -> int | None:
     """Return the axis along which an operation stacks its parts, or None if it does not."""
     if operation.name != "stack":
         return None
     return int(operation.arguments.get("dim", operation.arguments.get("1", 0)))
-
-
-def _module_id(expression: Expression) -> int:
-    return 0 if expression.operation is None else id(expression.operation.module)
-
-
-def _at_rest(expression: Any, like: torch.Tensor) -> Any:
-    """Evaluate an expression with zeros for all inputs and spikes."""
-    if isinstance(expression, tuple):
-        return tuple(_at_rest(part, like) for part in expression)
-    if not isinstance(expression, Expression):
-        return expression
-    if expression.constant is not None:
-        return expression.constant
-    if expression.kind in ("input", "spikes"):
-        return torch.zeros(len(like), *expression.shape)
-    assert expression.operation is not None and expression.arguments is not None
-    arguments = {key: _at_rest(value, like) for key, value in expression.arguments.items()}
-    if expression.operation.module is not None:
-        return expression.operation.module(**arguments)
-    positional = [arguments[key] for key in arguments if key.isdigit()]
-    named = {key: value for key, value in arguments.items() if not key.isdigit()}
-    return expression.operation.function(*positional, **named)
-
-
-def _key(expression: Expression) -> Any:
-    constant = None if expression.constant is None else _digest(expression.constant)
-    return (
-        expression.kind,
-        expression.name,
-        expression.shape,
-        expression.delay,
-        expression.item,
-        _module_id(expression),
-        _argument_key(expression.arguments or {}),
-        _argument_key(expression.attributes or {}),
-        constant,
-    )
-
-
-def _argument_key(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return tuple((key, _argument_key(part)) for key, part in value.items())
-    if isinstance(value, (tuple, list)):
-        return tuple(_argument_key(part) for part in value)
-    if isinstance(value, Expression):
-        return id(value)
-    return repr(value)
-
-
-def _digest(tensor: torch.Tensor) -> str:
-    return hashlib.sha256(
-        tensor.contiguous().numpy().tobytes() + str((tensor.shape, tensor.dtype)).encode()
-    ).hexdigest()
 
 
 def _refuse(operation: Operation, reason: str) -> UnsupportedModuleError:

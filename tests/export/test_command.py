@@ -14,8 +14,10 @@ import pytest
 import torch
 
 from export.__main__ import handle, parser
+from export.interpreters.integer_interpreter import run_integer
 from export.package import load_export
 from hardware_profiles.artifact import ROOT
+from hardware_profiles.command import run_command
 
 NETWORK = """
 import snntorch as snn
@@ -51,12 +53,49 @@ def make_text():
 
 def make_error():
     raise ValueError("no")
+
+def make_assertion():
+    assert False, "two\\nlines"
+
+def make_exit():
+    raise SystemExit(0)
+
+class Typo(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.fc, self.lif = nn.Linear(10, 4), snn.Leaky(0.9, init_hidden=True)
+    def forward(self, input):
+        return self.lif(self.fc(inptu))
+
+def make_typo():
+    return Typo()
+
+def make_bad_chip():
+    return Deployment(module=make_model(), chip="chip")
+
+def make_escaping_host():
+    chip = make_model()
+    return Deployment(module=chip, chip=chip, hosts=(HostSegment("../h", Head(), ("output_rate",), ("p",), "after"),))
+
+def make_bad_side():
+    chip = make_model()
+    return Deployment(module=chip, chip=chip, hosts=(HostSegment("h", Head(), ("output_rate",), ("p",), "during"),))
+
+class Broken(nn.Module):
+    def forward(self, rate):
+        return rate.nothing
+
+def make_broken_host():
+    chip = make_model()
+    return Deployment(module=chip, chip=chip, hosts=(HostSegment("h", Broken(), ("output_rate",), ("p",), "after"),))
 """
 
 
 @pytest.fixture
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "stranger_net.py").write_text(NETWORK)
+    (tmp_path / "exits_net.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "typo_net.py").write_text("def f(:\n")
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "x.npz", input=(rng.random((6, 40, 10)) < 0.5).astype(np.uint8))
     monkeypatch.chdir(tmp_path)
@@ -80,7 +119,7 @@ def test_export_of_a_plain_network(folder: Path, capsys: pytest.CaptureFixture[s
     exact = parity["rungs"][0]
     assert exact["class"] == "exact" and exact["holds"]
     assert all(layer["mismatches"] == 0 and layer["spikes"] > 0 for layer in exact["layers"])
-    assert "0 of 3840 spikes differ" in capsys.readouterr().out
+    assert "0 of 4800 spikes differ, 0 membranes; 2 layers" in capsys.readouterr().out
     assert run("stranger_net:make_model") == 0
     assert "up to date" in capsys.readouterr().out
 
@@ -101,9 +140,18 @@ def test_host_segment_becomes_onnx_with_a_free_batch(folder: Path) -> None:
         ("stranger_net:make_nan", "node 0: weight holds 1 NaN or infinite values"),
         ("stranger_net:make_relu", r"module 1 (ReLU): cannot be exported; supported are"),
         ("stranger_net:make_text", "returned str, allowed are nn.Module and Deployment"),
-        ("stranger_net:make_error", "raised ValueError (no); mend the factory"),
-        ("stranger_net:nothing", "cannot be imported"),
-        ("no_such_module:f", "cannot be imported"),
+        ("stranger_net:make_error", "raised ValueError (no) at stranger_net.py:"),
+        ("stranger_net:make_assertion", "raised AssertionError (two) at stranger_net.py:"),
+        ("stranger_net:make_exit", "raised SystemExit (0) at stranger_net.py:"),
+        ("stranger_net:make_typo", "inptu"),
+        ("stranger_net:make_bad_chip", "deployment: chip is str, allowed is an nn.Module"),
+        ("stranger_net:make_escaping_host", "host segment '../h': its name is not of letters"),
+        ("stranger_net:make_bad_side", "host segment h: when is 'during', allowed are 'before' and 'after'"),
+        ("stranger_net:make_broken_host", "host segment h: raised AttributeError"),
+        ("stranger_net:nothing", "its import: raised AttributeError"),
+        ("no_such_module:f", "its import: raised ModuleNotFoundError"),
+        ("exits_net:f", "its import: raised SystemExit (0) at exits_net.py:2"),
+        ("typo_net:f", "its import: raised SyntaxError"),
         ("stranger_net", "allowed is module:function"),
     ],
 )
@@ -219,8 +267,6 @@ def test_a_nir_file_is_exported_like_a_network(convolutional: Path) -> None:
 
 def test_dynamic_thresholds_and_standard_nodes(convolutional: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["export", "maps_net:make_dynamic", "--example", "x.npz", "--standard-only", "--out", "out"]
-    from hardware_profiles.command import run_command
-
     assert run_command(parser(), handle, words[1:]) == 2
     message = capsys.readouterr().err
     assert "node lif: its threshold moves" in message and message.count("\n") == 1
@@ -237,8 +283,120 @@ def test_calibration_never_makes_it_worse(folder: Path, capsys: pytest.CaptureFi
 
 
 def test_inputs_that_are_no_spikes_are_refused(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    from hardware_profiles.command import run_command
-
     np.savez("x.npz", input=np.random.default_rng(0).random((3, 20, 10)))
     assert run_command(parser(), handle, ["stranger_net:make_model", "--example", "x.npz", "--out", "out"]) == 2
     assert "input input: holds fractions, allowed are spikes" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["stranger_net:make_model", "--max-mismatch", "-1"], "--max-mismatch -1: allowed is 0 or more"),
+        (["stranger_net:make_model", "--dt", "1e-3"], "--dt 0.001: is for .nir files"),
+        (["stranger_net:make_model", "--freeze-thresholds"], "--freeze-thresholds: is for standard nodes"),
+        (["stranger_net:make_model", "--checkpoint", "."], "--checkpoint .: is a folder, allowed is a file"),
+        (["stranger_net:make_model", "--config", "c.toml"], "--config c.toml: no such file"),
+        (["none.nir"], "network none.nir: no such file"),
+        (["x.nir", "--dt", "nan"], "--dt nan: allowed is a positive number of seconds"),
+        (["x.nir", "--dt", "0"], "--dt 0.0: allowed is a positive number of seconds"),
+        (["x.nir", "--checkpoint", "x.npz"], "--checkpoint x.npz: a .nir file holds its own weights"),
+    ],
+)
+def test_options_that_make_no_sense_are_refused(
+    folder: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    (folder / "x.nir").write_bytes(b"")
+    assert run_command(parser(), handle, [*arguments, "--example", "x.npz", "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1, said
+    assert not (folder / "out").exists()
+
+
+def test_changed_code_is_exported_again(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The factory's own file and what it imports count, as the checkpoint does."""
+    (folder / "sizes.py").write_text("N = 1\n")
+    path = folder / "stranger_net.py"
+    path.write_text(path.read_text() + "import sizes\n")
+    for change in ((lambda: None), (lambda: (folder / "sizes.py").write_text("N = 2\n"))):
+        change()
+        assert run("stranger_net:make_model") == 0
+        assert "up to date" not in capsys.readouterr().out
+    assert run("stranger_net:make_model") == 0
+    assert "up to date" in capsys.readouterr().out
+
+
+def test_spelled_out_neurons_of_a_file_are_bounded_and_hold(convolutional: Path) -> None:
+    """They are put together again, which adds in another order: no exact rung that breaks, and none that is skipped."""
+    assert run_maps("maps_net:make_model", "--standard-only", "--out", "first") == 0
+    assert run_maps("first/model.nir", "--out", "second") == 0
+    rungs = json.loads((convolutional / "second" / "parity.json").read_text())["rungs"]
+    assert [rung["class"] for rung in rungs] == ["bounded", "quantised", "bounded"]
+    assert all(rung["holds"] for rung in rungs)
+    report = json.loads((convolutional / "second" / "export_report.json").read_text())
+    assert report["chip_parameters"] == sum(row["parameters"] for row in report["modules"]) > 0
+
+
+def test_nothing_to_freeze_is_no_excuse(convolutional: Path) -> None:
+    """Without moving thresholds, the file is compared as strictly as without the option."""
+    assert run_maps("maps_net:make_model", "--standard-only", "--freeze-thresholds", "--out", "out") == 0
+    rungs = json.loads((convolutional / "out" / "parity.json").read_text())["rungs"]
+    assert [rung["class"] for rung in rungs] == ["exact", "bounded", "quantised", "bounded"]
+
+
+def test_parts_of_a_layer_are_no_rows_of_their_own(convolutional: Path) -> None:
+    arguments = ["maps_net:make_dynamic", "--example", "x.npz", "--out", "out"]
+    assert handle(parser().parse_args(arguments)) == 0
+    report = json.loads((convolutional / "out" / "export_report.json").read_text())
+    assert [(row["module"], row["parameters"]) for row in report["modules"]] == [("fc", 88), ("lif", 3)]
+    assert report["chip_parameters"] == 91
+
+
+def test_membranes_that_differ_set_the_exit_code(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from export import export_network
+
+    honest = export_network.run_torch
+
+    def lying(*arguments: object) -> object:
+        trace = honest(*arguments)
+        trace["1"].v[0, 0, 0] += 1
+        return trace
+
+    monkeypatch.setattr(export_network, "run_torch", lying)
+    assert run("stranger_net:make_model") == 1
+
+
+@pytest.mark.parametrize(
+    ("arrays", "message"),
+    [
+        ({}, "inputs: none is named like a parameter of forward (input), there are none; rename the arrays"),
+        ({"events": np.zeros((3, 20, 10))}, "inputs: none is named like a parameter of forward (input)"),
+        ({"input": np.zeros((3, 10))}, "input input: shape (3, 10), allowed is [N, T, *shape]"),
+        ({"input": np.zeros((3, 0, 10))}, "input input: shape (3, 0, 10), allowed is [N, T, *shape], each at least 1"),
+        ({"input": np.zeros((3, 20, 0))}, "input input: shape (3, 20, 0)"),
+    ],
+)
+def test_arrays_that_are_no_inputs_are_named(
+    folder: Path, capsys: pytest.CaptureFixture[str], arrays: dict[str, np.ndarray], message: str
+) -> None:
+    np.savez("x.npz", **arrays)
+    assert run_command(parser(), handle, ["stranger_net:make_model", "--example", "x.npz", "--out", "out"]) == 2
+    said = capsys.readouterr().err
+    assert message in said and said.count("\n") == 1, said
+
+
+def test_labels_give_the_accuracy_of_both_worlds(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("stranger_net:make_model") == 0
+    exported = load_export(folder / "out")
+    spikes = np.load("x.npz")["input"].swapaxes(0, 1)
+    counts = run_integer(exported.integer_graph, {"input": spikes})["3"].s.sum(axis=0)
+    labels = counts.argmax(axis=1)
+    labels[0] = (labels[0] + 1) % 4
+    np.savez("x.npz", input=spikes.swapaxes(0, 1), labels=labels)
+    assert run("stranger_net:make_model") == 0
+    found = json.loads((folder / "out" / "export_report.json").read_text())["accuracy"]
+    assert found["integer_share"] == 5 / 6 and found["num_samples"] == 6 and found["output"] == "output"
+    assert "integers 83.3%" in capsys.readouterr().out
+    np.savez("x.npz", input=spikes.swapaxes(0, 1), labels=labels + 4)
+    words = ["stranger_net:make_model", "--example", "x.npz", "--out", "out"]
+    assert run_command(parser(), handle, words) == 2
+    assert "allowed are integers [N] within 0..3, the neurons of output" in capsys.readouterr().err

@@ -174,10 +174,17 @@ def test_the_ladder_for_people(capsys: pytest.CaptureFixture[str]) -> None:
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert lines == [
         "a = b  [exact: DOES NOT HOLD]",
-        f"  {'lif':<22} 0 of 100 spikes differ, membranes 0; 30 spikes, 2/10 neurons silent",
-        f"  {'lif2':<22} 3 of 100 spikes differ, membranes 4; 30 spikes, 2/10 neurons silent",
-        "a = b  [bounded]",
-        f"  {'lif':<22} 2 of 100 spikes differ; 30 spikes, 2/10 neurons silent",
-        "a = b  [quantised]",
-        f"  {'lif':<22} 9 of 100 spikes differ; 30 spikes, 2/10 neurons silent rate 0.1 → 0.2",
+        "  3 of 200 spikes differ, 4 membranes; 2 layers, 60 spikes, 4 of 20 neurons silent",
+        "    lif2: 3 of 100 spikes differ, 4 membranes",
+        "a = b  [bounded: holds]",
+        "  2 of 100 spikes differ; 1 layers, 30 spikes, 2 of 10 neurons silent",
+        "    lif: 2 of 100 spikes differ, 0 beyond rounding",
+        "a = b  [quantised: differs]",
+        "  9 of 100 spikes differ; 1 layers, 30 spikes, 2 of 10 neurons silent",
     ]
+
+
+def test_silence_is_said_to_prove_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+    silent = LayerParity(name="lif", compared=100, mismatches=0, spikes=0, silent_neurons=10, num_neurons=10)
+    print_rungs((Rung(name="a = b", left="a", right="b", exactness="exact", layers=(silent,)),))
+    assert "[exact: SAYS NOTHING, for nothing spiked]" in capsys.readouterr().out

@@ -185,6 +185,20 @@ def test_a_threshold_assigned_per_step_is_carried(reset: str, reset_delay: bool)
     assert graph.nodes["lif"].threshold is None and graph.sources("lif", "threshold")
 
 
+def test_one_assigned_threshold_for_all_neurons_is_carried() -> None:
+    class Shared(MovingThreshold):
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            mem, spk, out = self.lif.reset_mem(), torch.zeros(x.shape[1], N), []
+            for step in x:
+                self.lif.threshold = 0.8 + 0.125 * spk.sum(dim=1, keepdim=True)
+                spk, mem = self.lif(self.fc(step), mem)
+                out.append(spk)
+            return torch.stack(out)
+
+    torch.manual_seed(0)
+    assert_carried(Shared("zero", True), {"x": spikes(10)})
+
+
 REFUSED = {
     "RSynaptic": (lambda: snn.RSynaptic(0.9, 0.8, linear_features=N, reset_delay=False, init_hidden=True), "is broken"),
     "StateLeaky": (lambda: snn.StateLeaky(0.9, N), "instead of beta"),

@@ -50,11 +50,13 @@ def test_lava_loads_after_the_start_method_was_chosen():
     assert run(code) == "(2,)\n"
 
 
+@pytest.mark.lava
 def test_another_start_method_is_one_line():
     message = run("import multiprocessing; multiprocessing.set_start_method('spawn')\n" + EXPECT_ERROR)
     assert "start method is 'spawn', allowed is 'fork'" in message and message.count("\n") == 1
 
 
+@pytest.mark.lava
 def test_loading_leaves_python_as_it_was():
     code = "import dataclasses, multiprocessing\nbefore = dataclasses._get_field, multiprocessing.set_start_method\n"
     code += "from lava_runtime.compat import load_lava; load_lava()\n"
@@ -62,6 +64,7 @@ def test_loading_leaves_python_as_it_was():
     assert run(code) == "True\n"
 
 
+@pytest.mark.lava
 def test_ports_reshape_with_every_numpy():
     code = "from lava_runtime.compat import load_lava; load_lava()\nimport numpy as np\n"
     code += "from lava.magma.core.process.ports.ports import ReshapePort\n"

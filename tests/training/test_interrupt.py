@@ -62,7 +62,7 @@ def some_clips_done(folder: Path) -> bool:
 def test_ctrl_c_in_prepare(tmp_path: Path, reached: Callable[[Path], bool]) -> None:
     write_config(tmp_path)
     first = write_clip(tmp_path / "videos" / "0.mp4")
-    for number in range(1, 150):
+    for number in range(1, 400):  # many, so that a fast machine is still at it when the signal comes
         os.link(first, first.with_name(f"{number}.mp4"))
     assert_interrupted(end(PREPARE, tmp_path, lambda pid: reached(tmp_path), signal.SIGINT))
     assert names(tmp_path) == {"config.toml", "videos"}
@@ -85,7 +85,7 @@ def prepared(tmp_path: Path) -> Path:
 def test_a_killed_fit_goes_on_where_it_stood_and_so_does_an_interrupted_one(
     prepared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    num_epochs = 20
+    num_epochs = 40
     write_config(prepared, epochs=num_epochs, train_context_only=False)
     ended = end(FIT, prepared, lambda pid: last_epoch(prepared) >= 2, signal.SIGKILL)
     assert ended.code == -signal.SIGKILL and not (prepared / "out").exists()
