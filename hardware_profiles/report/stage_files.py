@@ -66,7 +66,7 @@ class ExportedModule:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerQuantization:
-    """What integers did to one layer."""
+    """What integers did to one layer; `suggestion` says what helps where spikes differ."""
 
     layer: str
     weight_exp: int
@@ -75,6 +75,8 @@ class LayerQuantization:
     spike_rate_float: float
     spike_rate_integer: float
     saturations: int = 0
+    share_differ: float = 0.0
+    suggestion: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
