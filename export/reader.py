@@ -146,19 +146,17 @@ def _first_readable(
 def _read(network: nn.Module, dt_s: float, inputs: Mapping[str, Input] | None, axis: int | None) -> TracedNetwork:
     known = dict(inputs or {})
     for _ in range(len(inspect.signature(network.forward).parameters) + 1):
-        tape = Tape()
         weights = weights_digest(network)
         with left_as_it_was(network):
-            traced = _read_once(network, dt_s, known, axis, tape, guesses=inputs is None)
+            traced = _read_once(network, dt_s, known, axis, guesses=inputs is None)
         changed = [name for name, value in weights_digest(network).items() if repr(value) != repr(weights[name])]
         if changed:
             raise UnsupportedModuleError(
                 f"parameter {changed[0]}: is changed by forward; do this before, on a new network"
             )
-        if traced is not None:
+        if isinstance(traced, TracedNetwork):
             return traced
-        assert tape.mistaken is not None
-        name, size = tape.mistaken
+        name, size = traced
         known[name] = Input(shape=(size,))
     raise UnsupportedModuleError(
         f"network {type(network).__name__}: the shapes of its inputs cannot be found; name them"
@@ -166,17 +164,17 @@ def _read(network: nn.Module, dt_s: float, inputs: Mapping[str, Input] | None, a
 
 
 def _read_once(
-    network: nn.Module, dt_s: float, known: Mapping[str, Input], axis: int | None, tape: Tape, guesses: bool
-) -> TracedNetwork | None:
-    """Read a network on inputs of given shapes; None if they were guessed wrongly."""
+    network: nn.Module, dt_s: float, known: Mapping[str, Input], axis: int | None, guesses: bool
+) -> TracedNetwork | tuple[str, int]:
+    """Read a network on inputs of given shapes; or return an input whose size was guessed wrongly, and its size."""
     difference = None
     for steps, more in STEPS:
-        tape.__init__()  # type: ignore[misc]
+        tape = Tape()
         put_to_rest(network)
         try:
             result = _run(network, tape, known, axis, guesses, steps)
             if guesses and tape.mistaken is not None:
-                return None
+                return tape.mistaken
             traced = _understand(tape, result, known, dt_s, axis)
         finally:
             tape.release()
