@@ -204,6 +204,10 @@ class NetworkExport:
         """Write parity and report."""
         write_parity(self.folder / PARITY_FILE, self.rungs)
         chip = first_samples(models.on_chip(inputs), self.config.calibration_samples)
+        num_samples = next(iter(inputs.values())).shape[1]
+        if num_samples > self.config.calibration_samples:
+            covered = f"the first {self.config.calibration_samples} of {num_samples} samples"
+            self.notes.append(f"what integers change, per layer: on {covered} (calibration_samples)")
         rows = quantization_report(
             models.float_graph,
             models.integer_graph,
