@@ -90,6 +90,23 @@ def test_a_norm_before_a_layer_becomes_a_layer_of_its_own() -> None:
     assert all(0 < layer.s.mean() < 1 for layer in integers.values())
 
 
+def test_a_norm_behind_a_padded_pool_is_not_folded_through_it() -> None:
+    """Windows at the border average zeros in, so their weights do not sum to one."""
+    torch.manual_seed(0)
+    pool = nn.AvgPool2d(3, stride=1, padding=1)
+    network = nn.Sequential(nn.Conv2d(2, 4, 3), pool, nn.BatchNorm2d(4), leaky())
+    louder_norms(network)
+    with torch.no_grad():
+        network[0].weight.mul_(6)
+    graph = read_network(network.eval(), inputs={"input": Input(shape=(2, 8, 8))})
+    folded = fold_norm(graph)
+    assert folded.nodes["0"] is graph.nodes["0"] and isinstance(folded.nodes["2"], Conv)
+    inputs = {"input": spikes(2, 8, 8)}
+    traces = run_float(graph, inputs).trace, run_float(folded, inputs).trace
+    rung = compare_bounded("", "read", "folded", *traces, graph, inputs)
+    assert rung.holds and rung.spikes > 100
+
+
 def test_a_norm_of_a_long_vector_is_refused() -> None:
     network = nn.Sequential(nn.BatchNorm1d(5000), nn.Linear(5000, 5), leaky())
     with pytest.raises(ExportError, match=r"node 0: a BatchNorm over \(5000,\) without a Linear or Conv of its own"):
