@@ -78,6 +78,7 @@ test: setup ## the test suite
 
 bench: setup ## timings of both sides, interleaved, with ratios
 	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.export_scale
 
 test-full: setup ## the test suite with ten times as many random graphs
 	AXONPORT_FULL=1 $(BIN)/python -m pytest
