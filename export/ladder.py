@@ -69,13 +69,13 @@ def climb(models: Models, inputs: Mapping[str, Array], torch_trace: Trace | None
         inputs: name to `[T, N, *shape]`.
         torch_trace: of the network itself; None for a `.nir` file.
     """
-    read_trace = run_float(models.as_read, inputs).trace
     float_trace = run_float(models.float_graph, models.on_chip(inputs)).trace
     integer_trace = run_integer(models.integer_graph, models.on_chip(inputs))
     rungs = []
     if torch_trace is not None and models.carried == "as_is":
         rungs.append(_exact(WORLD_TORCH, WORLD_FLOAT, torch_trace, float_trace))
     else:
+        read_trace = run_float(models.as_read, inputs).trace
         if torch_trace is not None:
             rungs.append(_exact(WORLD_TORCH, WORLD_READ, torch_trace, read_trace))
         rungs.append(_read_with_file(models, inputs, read_trace, float_trace))

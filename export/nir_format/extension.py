@@ -39,11 +39,8 @@ class _Elementwise(nir.ir.NIRNode):
 
 
 @dataclass(eq=False)
-class SnnTorchLeaky(_Elementwise):
-    r"""snnTorch `Leaky`, `RLeaky`, `Lapicque`.
-
-    $$U' = \beta (1 - R) U + X\ (zero),\quad \beta U + X - R\theta\ (subtract),\quad \beta U + X\ (none),\quad
-    (\beta U + X)(1 - R)\ (clear)$$
+class _SnnTorchNeuron(_Elementwise):
+    """What snnTorch's neurons share.
 
     Attributes:
         beta: decay per step.
@@ -68,44 +65,33 @@ class SnnTorchLeaky(_Elementwise):
 
 
 @dataclass(eq=False)
-class SnnTorchSynaptic(_Elementwise):
+class SnnTorchLeaky(_SnnTorchNeuron):
+    r"""snnTorch `Leaky`, `RLeaky`, `Lapicque`.
+
+    $$U' = \beta (1 - R) U + X\ (zero),\quad \beta U + X - R\theta\ (subtract),\quad \beta U + X\ (none),\quad
+    (\beta U + X)(1 - R)\ (clear)$$
+    """
+
+
+@dataclass(eq=False)
+class SnnTorchSynaptic(_SnnTorchNeuron):
     r"""snnTorch `Synaptic`, `RSynaptic`: $$I' = \alpha I + X$$ and `SnnTorchLeaky` with I' in the place of X.
 
     Under `clear`, I' is kept. `reset` is "subtract", "none" or "clear"; `alpha` is the decay of I per step.
     """
 
     alpha: Float
-    beta: Float
-    v_threshold: Float
-    reset: str
-    reset_delay: int
-    inhibition: int
-    threshold_source: str
-    recurrent_source: str
-
-    def __post_init__(self) -> None:
-        self._finish(self.beta.shape, "reset", "threshold_source", "recurrent_source")
 
 
 @dataclass(eq=False)
-class SnnTorchAlpha(_Elementwise):
+class SnnTorchAlpha(_SnnTorchNeuron):
     r"""snnTorch `Alpha`: $$E' = \alpha E + X,\quad I' = \beta I - X,\quad U' = \tau (E' + I')$$ with its resets.
 
     none: as it is; clear: E', I', U' become 0 where R; subtract: E' -= Rθ, I' -= R I', U' += R I[t-1].
     """
 
     alpha: Float
-    beta: Float
     tau: Float
-    v_threshold: Float
-    reset: str
-    reset_delay: int
-    inhibition: int
-    threshold_source: str
-    recurrent_source: str
-
-    def __post_init__(self) -> None:
-        self._finish(self.beta.shape, "reset", "threshold_source", "recurrent_source")
 
 
 @dataclass(eq=False)

@@ -54,9 +54,7 @@ def convert(unit: Unit, name: str, shape: Shape, context: Context) -> Chain:
         case "Linear" | "Affine" | "Conv1d" | "Conv2d":
             return _weighted(unit, name, shape, context)
         case "SumPool2d" | "AvgPool2d":
-            kernel, stride, padding = (_pair(getattr(node, key), 2) for key in ("kernel_size", "stride", "padding"))
-            kind: Any = "sum" if unit.kind == "SumPool2d" else "average"
-            return [(name, Pool(input_shape=shape, kernel=kernel, stride=stride, padding=padding, kind=kind))]
+            return [(name, _pool(unit, shape))]
         case "Flatten":
             return [(name, Reshape(input_shape=shape, shape=_flattened(node, shape)))]
         case "Scale":
@@ -99,8 +97,7 @@ def output_shape(unit: Unit, shape: Shape) -> Shape:
         case "Conv1d" | "Conv2d":
             return _convolution(unit, shape).shape
         case "SumPool2d" | "AvgPool2d":
-            kernel, stride, padding = (_pair(getattr(node, key), 2) for key in ("kernel_size", "stride", "padding"))
-            return Pool(input_shape=shape, kernel=kernel, stride=stride, padding=padding).shape
+            return _pool(unit, shape).shape
         case "Flatten":
             return _flattened(node, shape)
         case "MatMul":
@@ -134,6 +131,12 @@ def _weighted(unit: Unit, name: str, shape: Shape, context: Context) -> Chain:
     if isinstance(plain, Linear) and len(node.shape) > 1:
         chain.append((f"{name}.flat", Reshape(input_shape=node.shape, shape=(node.size,))))
     return chain
+
+
+def _pool(unit: Unit, shape: Shape) -> Pool:
+    kernel, stride, padding = (_pair(getattr(unit.nir, key), 2) for key in ("kernel_size", "stride", "padding"))
+    kind: Any = "sum" if unit.kind == "SumPool2d" else "average"
+    return Pool(input_shape=shape, kernel=kernel, stride=stride, padding=padding, kind=kind)
 
 
 def _convolution(unit: Unit, shape: Shape) -> Conv:

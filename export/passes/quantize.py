@@ -21,7 +21,7 @@ from ..graph import Graph
 from ..nodes import NEURONS, Node
 from ..ranges import value_bounds
 from .quantize_neurons import quantize_neuron, refuse_what_integers_lack
-from .quantize_weights import quantize_synapse
+from .quantize_weights import quantize_synapse, round_bias
 from .scale import ScaleChoice, choose_scale, mantissa_bits_of
 from .synapses import constant_drive, drives_of
 
@@ -49,5 +49,6 @@ def quantize(graph: Graph, fmt: IntegerFormat, choices: Mapping[str, ScaleChoice
             bits = mantissa_bits_of(drive.synapse, choice, fmt)
             changed[drive.name] = quantize_synapse(drive.synapse, choice.scale_bits, bits, fmt)
         bias = constant_drive(name, drives, node.size).reshape(node.shape)
-        changed[name] = quantize_neuron(node, name, bias, choice.scale_bits, fmt)
+        rounded = round_bias(name, bias, choice.scale_bits + fmt.state_shift, fmt)
+        changed[name] = quantize_neuron(node, rounded, choice.scale_bits, fmt)
     return replace(graph.with_nodes(changed), dialect="integer", fmt=fmt)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from functools import singledispatch
 
 import numpy as np
-import numpy.typing as npt
 
 from hardware_profiles.arithmetic import IntegerFormat
 
@@ -25,31 +24,23 @@ from ..nodes import (
     Node,
     Threshold,
 )
-from .quantize_weights import round_bias, scaled_to_integers
+from .quantize_weights import RoundedBias, scaled_to_integers
 from .round_decays import decay_of
-
-Bias = npt.NDArray[np.float64]
 
 
 @singledispatch
-def quantize_neuron(node: object, name: str, bias: Bias, scale_bits: int, fmt: IntegerFormat) -> IntegerNeuron:
-    """Return the integer neuron under the scale 2^scale_bits; `bias` float64 of the layer's shape.
-
-    Raises:
-        RangeError: the bias does not fit.
-        ExportError: integers do not carry this neuron.
-    """
+def quantize_neuron(node: object, bias: RoundedBias, scale_bits: int, fmt: IntegerFormat) -> IntegerNeuron:
+    """Return the integer neuron under the scale 2^scale_bits of what `refuse_what_integers_lack` lets pass."""
     raise AssertionError(f"{type(node).__name__} is no neuron of the float dialect")
 
 
 @quantize_neuron.register
-def _(node: LIF, name: str, bias: Bias, scale_bits: int, fmt: IntegerFormat) -> IntegerNeuron:
-    bias_mant, bias_exp = round_bias(name, bias, scale_bits + fmt.state_shift, fmt)
+def _(node: LIF, bias: RoundedBias, scale_bits: int, fmt: IntegerFormat) -> IntegerNeuron:
     return IntegerLIF(
         dv=decay_of(node.beta, fmt),
         vth=threshold_mantissas(node, scale_bits),
-        bias_mant=bias_mant,
-        bias_exp=bias_exp,
+        bias_mant=bias.mantissas,
+        bias_exp=bias.exponent,
         reset=node.reset,
         reset_delay=node.reset_delay,
         inhibition=node.inhibition,
@@ -57,14 +48,13 @@ def _(node: LIF, name: str, bias: Bias, scale_bits: int, fmt: IntegerFormat) -> 
 
 
 @quantize_neuron.register
-def _(node: CubaLIF, name: str, bias: Bias, scale_bits: int, fmt: IntegerFormat) -> IntegerNeuron:
-    bias_mant, bias_exp = round_bias(name, bias, scale_bits + fmt.state_shift, fmt)
+def _(node: CubaLIF, bias: RoundedBias, scale_bits: int, fmt: IntegerFormat) -> IntegerNeuron:
     return IntegerCubaLIF(
         du=effective_du(node, fmt) - 1,
         dv=decay_of(node.beta, fmt),
         vth=threshold_mantissas(node, scale_bits),
-        bias_mant=bias_mant,
-        bias_exp=bias_exp,
+        bias_mant=bias.mantissas,
+        bias_exp=bias.exponent,
         reset=node.reset,
         reset_delay=node.reset_delay,
         inhibition=node.inhibition,
@@ -72,33 +62,30 @@ def _(node: CubaLIF, name: str, bias: Bias, scale_bits: int, fmt: IntegerFormat)
 
 
 @quantize_neuron.register
-def _(node: AlphaLIF, name: str, bias: Bias, scale_bits: int, fmt: IntegerFormat) -> IntegerNeuron:
-    bias_mant, bias_exp = round_bias(name, bias, scale_bits + fmt.state_shift, fmt)
+def _(node: AlphaLIF, bias: RoundedBias, scale_bits: int, fmt: IntegerFormat) -> IntegerNeuron:
     return IntegerAlphaLIF(
         du=decay_of(node.alpha, fmt, high=fmt.decay_unity),
         dv=decay_of(node.beta, fmt, high=fmt.decay_unity),
         vth=threshold_mantissas(node, scale_bits),
-        bias_mant=bias_mant,
-        bias_exp=bias_exp,
+        bias_mant=bias.mantissas,
+        bias_exp=bias.exponent,
         reset=node.reset,
         inhibition=node.inhibition,
     )
 
 
 @quantize_neuron.register
-def _(node: Threshold, name: str, bias: Bias, scale_bits: int, fmt: IntegerFormat) -> IntegerNeuron:
-    bias_mant, bias_exp = round_bias(name, bias, scale_bits + fmt.state_shift, fmt)
+def _(node: Threshold, bias: RoundedBias, scale_bits: int, fmt: IntegerFormat) -> IntegerNeuron:
     vth = scaled_to_integers(node.threshold, scale_bits)
-    return IntegerThreshold(vth=vth, bias_mant=bias_mant, bias_exp=bias_exp)
+    return IntegerThreshold(vth=vth, bias_mant=bias.mantissas, bias_exp=bias.exponent)
 
 
 @quantize_neuron.register
-def _(node: DynamicThresholdLIF, name: str, bias: Bias, scale_bits: int, fmt: IntegerFormat) -> IntegerNeuron:
-    bias_mant, bias_exp = round_bias(name, bias, scale_bits + fmt.state_shift, fmt)
+def _(node: DynamicThresholdLIF, bias: RoundedBias, scale_bits: int, fmt: IntegerFormat) -> IntegerNeuron:
     return IntegerDynamicThresholdLIF(
         dv=decay_of(node.beta, fmt),
-        bias_mant=bias_mant,
-        bias_exp=bias_exp,
+        bias_mant=bias.mantissas,
+        bias_exp=bias.exponent,
         theta_shift=scale_bits - node.controller.fraction_bits,
         controller=node.controller,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import singledispatch
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -57,7 +57,14 @@ def largest_magnitude(weight: npt.NDArray[Any]) -> float:
     return max(float(weight.max(initial=0)), -float(weight.min(initial=0)))
 
 
-def round_bias(name: str, bias: npt.NDArray[np.float64], bits: int, fmt: IntegerFormat) -> tuple[Int, int]:
+class RoundedBias(NamedTuple):
+    """A bias as (mantissas << exponent), mantissas in the layer's shape."""
+
+    mantissas: Int
+    exponent: int
+
+
+def round_bias(name: str, bias: npt.NDArray[np.float64], bits: int, fmt: IntegerFormat) -> RoundedBias:
     """Return mantissas of b·2^bits and the smallest exponent with which they fit their signed 13-bit field.
 
     Raises:
@@ -69,7 +76,7 @@ def round_bias(name: str, bias: npt.NDArray[np.float64], bits: int, fmt: Integer
             f"node {name}: bias up to {np.abs(bias).max():g} exceeds {fmt.bias_mantissa_max} << "
             f"{fmt.bias_exponent_max} in membrane units; train with smaller biases"
         )
-    return scaled_to_integers(bias, bits - exponent), exponent
+    return RoundedBias(scaled_to_integers(bias, bits - exponent), exponent)
 
 
 def bias_exponent(bias: npt.NDArray[np.float64], bits: int, fmt: IntegerFormat) -> int | None:
