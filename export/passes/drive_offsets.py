@@ -38,7 +38,8 @@ def drive_offsets(graph: Graph, fmt: IntegerFormat) -> Graph:
         for delay in sorted({late for late, _ in found.values()}):
             total = sum((bias for late, bias in found.values() if late == delay), np.zeros(graph.nodes[name].shape))
             for part, weight in enumerate(_parts(total, fmt)):
-                made, links = _constant(f"{name} offset {delay}.{part}", weight, always, name, delay)
+                synapse = _free(graph.nodes, f"{name} offset {delay}.{part}")
+                made, links = _constant(synapse, weight, always, name, delay)
                 nodes |= made
                 edges += links
     return replace(graph.with_nodes(stripped | nodes), edges=(*graph.edges, *edges))
@@ -91,6 +92,7 @@ def _constant(
 
 
 def _free(taken: Mapping[str, Node], name: str) -> str:
-    while name in taken:
+    """Return a name that no node has or begins with: what belongs to the new node is called after it."""
+    while any(f"{other} ".startswith(f"{name} ") for other in taken):
         name += "_"
     return name

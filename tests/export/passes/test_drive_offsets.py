@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,23 @@ def test_the_threshold_has_the_offsets_full_resolution() -> None:
     assert len(carried) == 2
     total = sum((node.weight_int8[:, 0].astype(int) << node.weight_exp) for node in carried)
     assert total.tolist() == [round(0.7 * 2048), round(1.3 * 2048)]
+
+
+def test_a_network_may_have_the_names_of_what_is_added() -> None:
+    graph = network([0.75, 1.25])
+    names = {"fc": "always drive", "current": "n offset 0.0 shape", "th": "n offset 0.0"}
+    renamed = Graph(
+        nodes={names.get(name, name): node for name, node in graph.nodes.items()},
+        edges=tuple(
+            replace(edge, source=names.get(edge.source, edge.source), target=names.get(edge.target, edge.target))
+            for edge in graph.edges
+        ),
+        dialect="float",
+        dt_s=graph.dt_s,
+    )
+    expected = run_float(graph, spikes(2)).trace["n"]
+    assert np.array_equal(run_integer(lower(renamed, FMT), spikes(2))["n"].s, expected.s)
+    assert 0.1 < expected.s.mean() < 0.9
 
 
 def test_without_offsets_nothing_is_added() -> None:
