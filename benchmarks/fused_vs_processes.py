@@ -22,6 +22,7 @@ from hardware_profiles.profile import integer_format
 from lava_runtime.compat import load_lava
 from lava_runtime.fused.run import run_fused
 from lava_runtime.layerwise import run_processes
+from lava_runtime.probes import every_probe
 
 from .comparison import Comparison, interleave
 
@@ -164,7 +165,13 @@ def _check_equal(graph: Graph, size: Size) -> str:
     """See that stock Lava and the fused Process hold the same membranes, and that every layer spikes."""
     _, stock_v = _stock(graph, size)
     num_steps = size.stock_steps + 1
-    run = run_fused(graph, {"x": _input(num_steps, 1, size.width)}, number_format="fixed_pt", batch_size=1, record=True)
+    run = run_fused(
+        graph,
+        {"x": _input(num_steps, 1, size.width)},
+        number_format="fixed_pt",
+        batch_size=1,
+        probes=every_probe(graph),
+    )
     assert run.trace is not None
     last = f"lif{size.num_layers - 1}"
     # each Dense delivers one step late, so the last layer is num_layers steps behind

@@ -9,6 +9,7 @@ from export.reader import read_network
 from export.trace import Array
 from hardware_profiles.profile import integer_format
 from lava_runtime.fused.run import run_fused
+from lava_runtime.probes import every_probe
 from training.dynamic_threshold import DynamicThresholdLIF, ThresholdBlock
 
 
@@ -32,7 +33,7 @@ def main() -> dict[str, Array | None]:
     rate = 0.15 + 0.3 * np.random.default_rng(1).random((25, 4, 1))
     spikes = (np.random.default_rng(0).random((25, 4, 32)) < rate).astype(np.uint8)
     on_chip = lower(read_network(Residual()), integer_format("loihi2"))
-    trace = run_fused(on_chip, {"x": spikes}, number_format="fixed_pt", record=True).trace or {}
+    trace = run_fused(on_chip, {"x": spikes}, number_format="fixed_pt", probes=every_probe(on_chip)).trace or {}
     return {name: layer.theta for name, layer in trace.items()}
 
 

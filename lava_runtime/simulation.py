@@ -32,6 +32,7 @@ from .fused.run import run_fused
 from .layers import neurons
 from .layerwise import run_processes
 from .preconditions import NumberFormat
+from .probes import every_probe
 from .routing import is_stock
 
 SPECIFICATION = "NumPy integer interpreter"
@@ -98,7 +99,7 @@ class Simulation:
             inputs,
             number_format=number_format,
             batch_size=self.config.batch_size,
-            record=record,
+            probes=every_probe(graph) if record else (),
             progress=self.progress,
             timeout_s=self.config.timeout_s,
         )

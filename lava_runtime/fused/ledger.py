@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from export.graph import Graph
-from export.nodes import DYNAMIC, IntegerThreshold, Output, Threshold
+from export.nodes import DYNAMIC, Output
 from export.trace import Array, LayerTrace, Trace
 
 from ..counts import Events
 from ..layers import controller_name, neurons
+from ..probes import Probe, every_probe
 from ..shared_memory import shared_array
 from .counting import output_dtype
 from .executor import Executor
@@ -28,6 +30,7 @@ class Ledger:
 
     Attributes:
         output_sums: output node to what left there per sample and value: int64 spikes or float64, [N, n].
+        records: probe to what it saw in every step and sample.
     """
 
     def __init__(
@@ -36,7 +39,7 @@ class Ledger:
         num_steps: int,
         num_samples: int,
         batch: int,
-        record: bool,
+        probes: Collection[Probe],
         steps_done: npt.NDArray[np.int64],
     ) -> None:
         self._num_steps, self._num_samples, self._batch = num_steps, num_samples, batch
@@ -47,7 +50,7 @@ class Ledger:
             name: shared_array((num_samples, node.size), output_dtype(graph, name))
             for name, node in graph.of_type(Output).items()
         }
-        self._records = _records(graph, num_steps, num_samples) if record else None
+        self.records = {probe: _record(graph, probe, num_steps, num_samples) for probe in probes}
 
     @property
     def total_steps(self) -> int:
@@ -71,14 +74,8 @@ class Ledger:
     def enter(self, step: int, executor: Executor) -> None:
         """Write down a finished step, and after its last step a shard; runs in the worker."""
         t, samples = self.locate(step)
-        if self._records is not None:
-            for name, state in executor.states.items():
-                layer = self._records[name]
-                layer["s"][t, samples] = state.s
-                if state.v is not None:
-                    layer["v"][t, samples] = state.v
-                if state.theta is not None:
-                    layer["theta"][t, samples] = state.theta
+        for probe, record in self.records.items():
+            record[t, samples] = getattr(executor.states[probe.layer], probe.variable)
         if t == self._num_steps - 1:
             for name, sums in self.output_sums.items():
                 sums[samples] = executor.output_sums(name)
@@ -93,29 +90,30 @@ class Ledger:
             for name, row in zip(self._layers, self._events, strict=True)
         }
 
-    def trace(self) -> Trace | None:
-        """Return what was recorded, copied out of the shared memory."""
-        if self._records is None:
+    def trace(self, graph: Graph) -> Trace | None:
+        """Return the records as a trace, copied out of the shared memory; None unless everything was recorded."""
+        if set(self.records) != set(every_probe(graph)):
             return None
-        events = self.events()
+        events, records = self.events(), self.copies()
         return {
             name: LayerTrace(
-                s=layer["s"].copy(),
-                v=layer["v"].copy() if "v" in layer else None,
-                theta=layer["theta"].copy() if "theta" in layer else None,
+                s=records[Probe(name, "s")],
+                v=records.get(Probe(name, "v")),
+                theta=records.get(Probe(name, "theta")),
                 saturations=events[name].saturations,
             )
-            for name, layer in self._records.items()
+            for name in neurons(graph)
         }
 
+    def copies(self) -> dict[Probe, Array]:
+        """Return what was recorded, copied out of the shared memory."""
+        return {probe: record.copy() for probe, record in self.records.items()}
 
-def _records(graph: Graph, num_steps: int, num_samples: int) -> dict[str, dict[str, Array]]:
-    v_dtype: Any = np.float64 if graph.fmt is None else np.int64
-    records: dict[str, dict[str, Array]] = {}
-    for name, node in neurons(graph).items():
-        records[name] = {"s": shared_array((num_steps, num_samples, node.size), np.uint8)}
-        if not isinstance(node, (Threshold, IntegerThreshold)):
-            records[name]["v"] = shared_array((num_steps, num_samples, node.size), v_dtype)
-        if isinstance(node, DYNAMIC):
-            records[name]["theta"] = shared_array((num_steps, num_samples), np.int64)
-    return records
+
+def _record(graph: Graph, probe: Probe, num_steps: int, num_samples: int) -> Array:
+    if probe.variable == "theta":
+        return shared_array((num_steps, num_samples), np.int64)
+    dtype: Any = np.uint8
+    if probe.variable == "v":
+        dtype = np.float64 if graph.fmt is None else np.int64
+    return shared_array((num_steps, num_samples, graph.nodes[probe.layer].size), dtype)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -16,6 +16,7 @@ from ..compat import load_lava
 from ..counts import layer_activities
 from ..errors import LavaRuntimeError
 from ..preconditions import TIMEOUT_S, NumberFormat, check_run
+from ..probes import Probe
 from .ledger import Ledger
 from .maps import FLOAT64_BITS
 
@@ -27,11 +28,13 @@ class FusedRun:
     Attributes:
         output_counts: output node to spikes summed over time, int64 [B, n]; float64 sums where other values leave.
         layers: event counts, inputs first.
-        trace: every neuron node in every step, if recorded: `s` uint8 and `v` int64 or float64 [T, B, n].
+        records: probe to what it saw: `s` uint8, `v` int64 or float64 [T, B, n], `theta` int64 [T, B].
+        trace: the records of every neuron node, if everything was recorded.
     """
 
     output_counts: dict[str, Array]
     layers: tuple[LayerActivity, ...]
+    records: dict[Probe, Array]
     trace: Trace | None
 
 
@@ -41,7 +44,7 @@ def run_fused(
     *,
     number_format: NumberFormat,
     batch_size: int = 64,
-    record: bool = False,
+    probes: Collection[Probe] = (),
     progress: bool = False,
     timeout_s: float = TIMEOUT_S,
 ) -> FusedRun:
@@ -52,7 +55,7 @@ def run_fused(
         inputs: name to [T, B, *shape], see `export.trace.check_inputs`.
         number_format: `fixed_pt` (bit-accurate) or `floating_pt` (double precision).
         batch_size: samples that run side by side; memory is linear in it, results do not depend on it in `fixed_pt`.
-        record: keep spikes, membranes and thresholds of every neuron in every step.
+        probes: what to record in every step, see `probes.every_probe`.
         progress: show a progress bar on stderr.
         timeout_s: longest time in seconds without a finished time step.
 
@@ -74,7 +77,7 @@ def run_fused(
 
     batch = min(batch_size, num_samples)
     session = Session(timeout_s=timeout_s, description="Lava fused" if progress else None)
-    ledger = Ledger(graph, num_steps, num_samples, batch, record, session.steps_done)
+    ledger = Ledger(graph, num_steps, num_samples, batch, probes, session.steps_done)
     fused = FusedGraph(graph=graph, batch=batch, ledger=ledger, name="fused graph")
     streams = {
         input_port(name): Stream(
@@ -92,7 +95,8 @@ def run_fused(
     return FusedRun(
         output_counts={name: sums.copy() for name, sums in ledger.output_sums.items()},
         layers=layer_activities(graph, ledger.events(), num_steps, num_samples),
-        trace=ledger.trace(),
+        records=ledger.copies(),
+        trace=ledger.trace(graph),
     )
 
 

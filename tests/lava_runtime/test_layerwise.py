@@ -23,6 +23,7 @@ from lava_runtime.compat import load_lava
 from lava_runtime.errors import LavaRuntimeError
 from lava_runtime.fused.run import run_fused
 from lava_runtime.layerwise import run_processes
+from lava_runtime.probes import every_probe
 from lava_runtime.shared_memory import shared_array
 
 from .comparing import assert_equal_traces
@@ -147,7 +148,7 @@ def test_membranes_saturate_alike(kind):
     assert expected["l0"].s.any()
     assert kind not in ("subtract", "none") or expected["l0"].v.max() == FMT.state_max
     assert_equal_traces(run_processes(graph, inputs, number_format="fixed_pt"), expected)
-    run = run_fused(graph, inputs, number_format="fixed_pt", record=True)
+    run = run_fused(graph, inputs, number_format="fixed_pt", probes=every_probe(graph))
     assert_equal_traces(run.trace, expected)
 
 
@@ -186,7 +187,7 @@ def test_a_membrane_at_its_threshold_does_not_fire():
         assert np.array_equal(expected[name].s, sums > 2)
     assert (sums == 2).sum() > 10 < (sums == 3).sum()
     assert_equal_traces(run_processes(graph, inputs, number_format="fixed_pt"), expected)
-    run = run_fused(graph, inputs, number_format="fixed_pt", record=True)
+    run = run_fused(graph, inputs, number_format="fixed_pt", probes=every_probe(graph))
     assert_equal_traces(run.trace, expected)
 
 
@@ -247,7 +248,7 @@ def test_other_widths_than_lavas_are_refused_and_fused_runs_them():
     inputs = {"x": np.ones((6, 1, 8), dtype=np.uint8)}
     with pytest.raises(LavaRuntimeError, match="use granularity 'fused'"):
         run_processes(narrow, inputs, number_format="fixed_pt")
-    run = run_fused(narrow, inputs, number_format="fixed_pt", record=True)
+    run = run_fused(narrow, inputs, number_format="fixed_pt", probes=every_probe(narrow))
     assert_equal_traces(run.trace, run_integer(narrow, inputs))
 
 

@@ -26,6 +26,7 @@ from export.passes.balance_latency import balance_latency
 from lava_runtime.compat import load_lava
 from lava_runtime.fused.run import run_fused
 from lava_runtime.layerwise import run_processes
+from lava_runtime.probes import every_probe
 from lava_runtime.shared_memory import shared_array
 
 from .comparing import assert_equal_traces
@@ -105,7 +106,7 @@ def test_every_neuron_is_the_same_in_all_worlds(is_integer, is_moving):
     assert len(distinct) > len(expected) * 0.6
     number_format = "fixed_pt" if is_integer else "floating_pt"
     assert_equal_traces(run_processes(graph, inputs, number_format=number_format), expected)
-    run = run_fused(graph, inputs, number_format=number_format, record=True)
+    run = run_fused(graph, inputs, number_format=number_format, probes=every_probe(graph))
     assert_equal_traces(run.trace, expected)
 
 

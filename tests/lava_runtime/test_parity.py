@@ -15,6 +15,7 @@ from lava_runtime.counts import count_events
 from lava_runtime.fused.executor import Executor
 from lava_runtime.fused.run import run_fused
 from lava_runtime.layerwise import run_processes
+from lava_runtime.probes import every_probe
 
 from .comparing import Liveliness, assert_equal_traces
 from .random_graphs import FEEDS, NEURON_KINDS, Case, cases_of, dyadic_graph, integer_graph, loud_graph, random_inputs
@@ -174,7 +175,7 @@ def test_fused_equals_the_interpreters_whatever_the_batch_size(number_format):
         graph = make(case)
         inputs = random_inputs(graph, case)
         expected = run_expected(graph, inputs)
-        run = run_fused(graph, inputs, number_format=number_format, batch_size=2, record=True)
+        run = run_fused(graph, inputs, number_format=number_format, batch_size=2, probes=every_probe(graph))
         assert run.trace is not None
         assert_equal_traces(run.trace, expected)
         assert run.layers == count_events(graph, inputs, expected)

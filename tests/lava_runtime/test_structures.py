@@ -29,6 +29,7 @@ from lava_runtime.compat import load_lava
 from lava_runtime.errors import LavaRuntimeError
 from lava_runtime.fused.run import run_fused
 from lava_runtime.layerwise import run_processes
+from lava_runtime.probes import every_probe
 from lava_runtime.routing import is_stock
 from lava_runtime.shared_memory import shared_array
 
@@ -125,7 +126,7 @@ def test_recurrent_spikes_do_not_reach_the_next_sample(delay, monkeypatch):
     expected = run_integer(graph, inputs)
     assert expected["l0"].s[-delay:].any() and not expected["l0"].s.all()
     assert_equal_traces(run_processes(graph, inputs, number_format="fixed_pt"), expected)
-    run = run_fused(graph, inputs, number_format="fixed_pt", batch_size=2, record=True)
+    run = run_fused(graph, inputs, number_format="fixed_pt", batch_size=2, probes=every_probe(graph))
     assert_equal_traces(run.trace, expected)
 
     route = network.route
@@ -152,7 +153,7 @@ def test_a_loop_that_is_too_short_for_lavas_synapses_is_refused_and_fused_runs_i
     expected = run_integer(graph, inputs)
     silent = graph.with_nodes({"back": replace(graph.nodes["back"], weight_int8=np.zeros((6, 4), dtype=int))})
     assert not np.array_equal(run_integer(silent, inputs)["l0"].s, expected["l0"].s)
-    run = run_fused(graph, inputs, number_format="fixed_pt", record=True)
+    run = run_fused(graph, inputs, number_format="fixed_pt", probes=every_probe(graph))
     assert_equal_traces(run.trace, expected)
 
 
