@@ -48,27 +48,36 @@ class Session:
         self._timeout_s = timeout_s
         self._description = description
 
-    def run(self, process: Any, num_steps: int, *, number_format: str, models: Mapping[Any, type]) -> None:
+    def run(
+        self,
+        process: Any,
+        num_steps: int,
+        *,
+        number_format: str,
+        models: Mapping[Any, type],
+        counted_steps: int | None = None,
+    ) -> None:
         """Run the network of `process` for `num_steps` time steps and end it.
 
         Args:
             process: any Process of the network.
-            num_steps: time steps, latency included.
+            num_steps: Lava's time steps, latency included.
             number_format: the tag that selects ProcessModels, `fixed_pt` or `floating_pt`.
             models: Process instance to ProcessModel class, where the tag is not to decide.
+            counted_steps: what `steps_done` reaches, if Lava's time steps are not the steps that are counted.
 
         Raises:
             LavaRuntimeError: a process raised, died or stopped advancing; all are ended before this rises.
         """
         runtime = GuardedRuntime.compile(process, number_format, models)
-        succeeded = False
+        total, succeeded = counted_steps or num_steps, False
         try:
             with _ctrl_c_postponed(), _single_threaded_torch():
                 runtime.build()
-            self._until(runtime, lambda: _all_built(runtime), num_steps)
+            self._until(runtime, lambda: _all_built(runtime), total)
             runtime.begin(num_steps)
-            with tqdm(total=num_steps, desc=self._description, unit="step", disable=self._description is None) as bar:
-                self._until(runtime, runtime.done, num_steps, bar)
+            with tqdm(total=total, desc=self._description, unit="step", disable=self._description is None) as bar:
+                self._until(runtime, runtime.done, total, bar)
             succeeded = True
         finally:
             with _ctrl_c_postponed():

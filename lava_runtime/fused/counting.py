@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,6 +14,7 @@ from export.trace import Array
 from ..counts import Events, controller_events, input_events, neuron_events
 from ..layers import controller_name, neurons
 from ..synapses import Traffic, count_pairs, layer_synapses
+from .kernels.synapses import count_messages
 from .neurons import NeuronState
 
 
@@ -37,9 +37,8 @@ class Counters:
         }
         relays = {name for driving in self._driving.values() for name in driving.relays}
         self._edges = tuple(edges)
-        senders = {edge.source for edge in edges} | relays | set(graph.inputs())
-        # a neuron's spikes are counted by its state
-        self._counted = tuple(sorted(senders - set(graph.of_type(NEURONS))))
+        senders = {edge.source for edge in edges} | relays | set(graph.inputs()) | set(graph.of_type(NEURONS))
+        self._counted = tuple(sorted(senders))
         self._outputs = graph.of_type(Output)
         self._nonzero: dict[str, Array] = {}
         self._pairs: dict[str, tuple[int, int]] = {}
@@ -55,38 +54,35 @@ class Counters:
         }
 
     def see(self, values: Mapping[str, Array]) -> None:
-        """Count what every node sent in a step, [B, size]."""
+        """Count what every node sent in a block, [T, B, size]."""
         for name, nonzero in self._nonzero.items():
-            nonzero += np.count_nonzero(values[name], axis=0)
+            count_messages(values[name].reshape(-1, len(nonzero)), nonzero)
         for name, sums in self.output_sums.items():
-            sums += values[name].astype(sums.dtype, copy=False)
+            sums += values[name].sum(axis=0, dtype=sums.dtype)
 
     def see_factors(self, name: str, factors: Sequence[Array]) -> None:
-        """Count the factors [B, size] that met in a product."""
+        """Count the factors [rows, size] that met in a product."""
         node = self._graph.nodes[name]
         shaped = (x.reshape(-1, *shape) for x, shape in zip(factors, node.ports.values(), strict=True))
         met, offered = count_pairs(node, *shaped)
         self._pairs[name] = (self._pairs[name][0] + met, self._pairs[name][1] + offered)
 
-    def events(self, states: Mapping[str, NeuronState], history: Mapping[str, deque[Array]]) -> dict[str, Events]:
+    def events(self, states: Mapping[str, NeuronState], tails: Mapping[str, Array]) -> dict[str, Events]:
         """Return the event counts of every input, neuron and controller.
 
         Args:
             states: neuron node to its state.
-            history: source of delayed edges to its last values, [B, size] each: some are still under way.
+            tails: source of delayed edges to its last values, [steps, B, size]: some are still under way.
         """
-        graph = self._graph
-        sent = self._nonzero | {name: state.spike_counts.sum(axis=0) for name, state in states.items()}
+        graph, sent = self._graph, self._nonzero
         traffic = Traffic(
-            arrived={edge: sent[edge.source] - _under_way(edge, history) for edge in self._edges},
+            arrived={edge: sent[edge.source] - _under_way(edge, tails) for edge in self._edges},
             pairs=self._pairs,
             sent={name: int(counts.sum()) for name, counts in sent.items()},
         )
         events = {name: input_events(node, traffic.sent[name]) for name, node in graph.inputs().items()}
         for name, state in states.items():
-            events[name] = neuron_events(
-                self._driving[name], traffic, int(state.spike_counts.sum()), state.num_saturations
-            )
+            events[name] = neuron_events(self._driving[name], traffic, traffic.sent[name], state.num_saturations)
             if isinstance(graph.nodes[name], DYNAMIC):
                 events[controller_name(name)] = controller_events(graph, name, traffic, state.num_group_messages)
         return events
@@ -97,11 +93,9 @@ def output_dtype(graph: Graph, output: str) -> type:
     return np.int64 if carries_spikes(graph, graph.sources(output)[0]) else np.float64
 
 
-def _under_way(edge: Edge, history: Mapping[str, deque[Array]]) -> Array | int:
+def _under_way(edge: Edge, tails: Mapping[str, Array]) -> Array | int:
     """Return how many messages an edge has not delivered yet, [size]."""
     if not edge.delay:
         return 0
-    late: Array = np.sum(
-        [np.count_nonzero(values, axis=0) for values in list(history[edge.source])[-edge.delay :]], axis=0
-    )
+    late: Array = np.count_nonzero(tails[edge.source][-edge.delay :], axis=(0, 1))
     return late

@@ -19,69 +19,46 @@ from ..probes import Probe, every_probe
 from ..shared_memory import shared_array
 from .counting import output_dtype
 from .executor import Executor
+from .plan import Place, Plan
 
 EVENT_FIELDS = tuple(field.name for field in dataclasses.fields(Events))
 
 
 class Ledger:
-    """Shards of samples, one after another, and their results.
+    """Batches of samples, one after another, each in blocks of time steps, and their results.
 
-    Shard k holds the samples k·batch … (k+1)·batch − 1, the last one what is left; each runs for T steps.
+    Lava's time step is one block. Batch k holds the samples k·batch … (k+1)·batch − 1, the last one what is left.
 
     Attributes:
         output_sums: output node to what left there per sample and value: int64 spikes or float64, [N, n].
         records: probe to what it saw in every step and sample.
     """
 
-    def __init__(
-        self,
-        graph: Graph,
-        num_steps: int,
-        num_samples: int,
-        batch: int,
-        probes: Collection[Probe],
-        steps_done: npt.NDArray[np.int64],
-    ) -> None:
-        self._num_steps, self._num_samples, self._batch = num_steps, num_samples, batch
+    def __init__(self, graph: Graph, plan: Plan, probes: Collection[Probe], steps_done: npt.NDArray[np.int64]) -> None:
+        self._plan = plan
         self._steps_done = steps_done
         self._layers = [*graph.inputs(), *neurons(graph), *map(controller_name, graph.of_type(DYNAMIC))]
         self._events = shared_array((len(self._layers), len(EVENT_FIELDS)), np.int64)
         self.output_sums = {
-            name: shared_array((num_samples, node.size), output_dtype(graph, name))
+            name: shared_array((plan.num_samples, node.size), output_dtype(graph, name))
             for name, node in graph.of_type(Output).items()
         }
-        self.records = {probe: _record(graph, probe, num_steps, num_samples) for probe in probes}
+        self.records = {probe: _record(graph, probe, plan) for probe in probes}
 
-    @property
-    def total_steps(self) -> int:
-        """Time steps of all shards."""
-        return self._num_steps * -(-self._num_samples // self._batch)
+    def locate(self, block: int) -> Place:
+        """Return which steps and samples a block holds (from 0)."""
+        return self._plan.locate(block)
 
-    def starts(self, step: int) -> bool:
-        """Return whether a shard starts in time step `step` (from 0)."""
-        return step % self._num_steps == 0
-
-    def locate(self, step: int) -> tuple[int, slice]:
-        """Return the step within its shard, and the samples of the shard."""
-        shard, t = divmod(step, self._num_steps)
-        return t, slice(shard * self._batch, min((shard + 1) * self._batch, self._num_samples))
-
-    def num_samples(self, step: int) -> int:
-        """Return how many samples run in time step `step`."""
-        _, samples = self.locate(step)
-        return int(samples.stop - samples.start)
-
-    def enter(self, step: int, executor: Executor) -> None:
-        """Write down a finished step, and after its last step a shard; runs in the worker."""
-        t, samples = self.locate(step)
+    def enter(self, place: Place, executor: Executor) -> None:
+        """Write down a finished block, and after its last block a batch; runs in the worker."""
         for probe, record in self.records.items():
-            record[t, samples] = getattr(executor.states[probe.layer], probe.variable)
-        if t == self._num_steps - 1:
+            record[place.steps, place.samples] = executor.recorded(probe)
+        if place.steps.stop == self._plan.num_steps:
             for name, sums in self.output_sums.items():
-                sums[samples] = executor.output_sums(name)
+                sums[place.samples] = executor.output_sums(name)
             events = executor.events()
             self._events += np.array([dataclasses.astuple(events[name]) for name in self._layers], dtype=np.int64)
-        self._steps_done[0] = step + 1
+        self._steps_done[0] += place.steps.stop - place.steps.start
 
     def events(self) -> dict[str, Events]:
         """Return the event counts of the run, by layer."""
@@ -110,10 +87,10 @@ class Ledger:
         return {probe: record.copy() for probe, record in self.records.items()}
 
 
-def _record(graph: Graph, probe: Probe, num_steps: int, num_samples: int) -> Array:
+def _record(graph: Graph, probe: Probe, plan: Plan) -> Array:
     if probe.variable == "theta":
-        return shared_array((num_steps, num_samples), np.int64)
+        return shared_array((plan.num_steps, plan.num_samples), np.int64)
     dtype: Any = np.uint8
     if probe.variable == "v":
         dtype = np.float64 if graph.fmt is None else np.int64
-    return shared_array((num_steps, num_samples, graph.nodes[probe.layer].size), dtype)
+    return shared_array((plan.num_steps, plan.num_samples, graph.nodes[probe.layer].size), dtype)

@@ -18,7 +18,8 @@ from ..errors import LavaRuntimeError
 from ..preconditions import TIMEOUT_S, NumberFormat, check_run
 from ..probes import Probe
 from .ledger import Ledger
-from .maps import FLOAT64_BITS
+from .number import INT64_BITS
+from .plan import Plan, make_plan
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,20 +71,20 @@ def run_fused(
     _check_widths(graph)
     load_lava()
     from ..processes.fused_graph.models import fused_model
-    from ..processes.fused_graph.process import FusedGraph, input_port
+    from ..processes.fused_graph.process import FusedGraph, input_port, message_type
     from ..processes.memory_source.models import source_model
     from ..processes.memory_source.process import MemorySource, Stream
     from ..session import Session
 
-    batch = min(batch_size, num_samples)
+    plan = make_plan(graph, num_steps, num_samples, batch_size)
     session = Session(timeout_s=timeout_s, description="Lava fused" if progress else None)
-    ledger = Ledger(graph, num_steps, num_samples, batch, probes, session.steps_done)
-    fused = FusedGraph(graph=graph, batch=batch, ledger=ledger, name="fused graph")
+    ledger = Ledger(graph, plan, probes, session.steps_done)
+    fused = FusedGraph(graph=graph, batch=plan.batch, block=plan.block, ledger=ledger, name="fused graph")
     streams = {
         input_port(name): Stream(
-            shape=(batch, node.size),
-            dtype=np.int8 if node.kind == "spike" else np.int16,
-            frame=partial(_frame, inputs[name], batch, ledger),
+            shape=(plan.block, plan.batch, node.size),
+            dtype=message_type(graph, name),
+            frame=partial(_frame, inputs[name], plan),
         )
         for name, node in graph.inputs().items()
     }
@@ -91,7 +92,7 @@ def run_fused(
     for port in streams:
         getattr(source, port).connect(getattr(fused, port))
     models = {source: source_model(source), fused: fused_model(fused)}
-    session.run(fused, ledger.total_steps, number_format=number_format, models=models)
+    session.run(fused, plan.num_blocks, number_format=number_format, models=models, counted_steps=plan.total_steps)
     return FusedRun(
         output_counts={name: sums.copy() for name, sums in ledger.output_sums.items()},
         layers=layer_activities(graph, ledger.events(), num_steps, num_samples),
@@ -104,16 +105,17 @@ def _check_widths(graph: Graph) -> None:
     if graph.fmt is None:
         return
     bits = graph.fmt.state_bits + graph.fmt.decay_bits
-    if bits > FLOAT64_BITS:
+    if bits > INT64_BITS:
         raise LavaRuntimeError(
-            f"graph: state and decay have {bits} bits together, allowed are {FLOAT64_BITS}, which double "
-            "precision holds exactly; use narrower widths"
+            f"graph: state and decay have {bits} bits together, allowed are {INT64_BITS}, whose product a 64-bit "
+            "integer holds; use narrower widths"
         )
 
 
-def _frame(values: Array, batch: int, ledger: Ledger, step: int) -> Array:
-    """Return the inputs of a shard in a time step, [batch, size]; rows without a sample are zero."""
-    t, samples = ledger.locate(step)
-    rows: Array = values[t, samples]
-    rows = rows.reshape(len(rows), -1)
-    return np.concatenate([rows, np.zeros((batch - len(rows), rows.shape[1]), dtype=values.dtype)])
+def _frame(values: Array, plan: Plan, block: int) -> Array:
+    """Return the inputs of a block, [block, batch, size]; what is no step or no sample is zero."""
+    place = plan.locate(block)
+    rows = values[place.steps, place.samples]
+    frame: Array = np.zeros((plan.block, plan.batch, *values.shape[2:]), dtype=values.dtype)
+    frame[: rows.shape[0], : rows.shape[1]] = rows
+    return frame.reshape(plan.block, plan.batch, -1)

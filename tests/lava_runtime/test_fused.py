@@ -9,6 +9,7 @@ from lava_runtime.compat import load_lava
 from lava_runtime.errors import LavaRuntimeError
 from lava_runtime.fused.executor import Executor
 from lava_runtime.fused.run import run_fused
+from lava_runtime.probes import Probe, every_probe
 from lava_runtime.session import Session
 from lava_runtime.shared_memory import shared_array
 
@@ -67,19 +68,18 @@ def test_sums_beyond_float32_are_exact():
     expected = run_integer(graph, inputs)["l0"]
     narrow = inputs["x"].astype(np.float32) @ weight.T.astype(np.float32)
     assert not np.array_equal(narrow.astype(np.int64), inputs["x"].astype(np.int64) @ weight.T)
-    executor = Executor(graph)
+    executor = Executor(graph, every_probe(graph))
     executor.reset(2)
-    for t in range(50):
-        executor.step({"x": inputs["x"][t]})
-        assert np.array_equal(executor.states["l0"].v, expected.v[t])
-        assert np.array_equal(executor.states["l0"].s, expected.s[t])
+    executor.run(inputs)
+    assert np.array_equal(executor.recorded(Probe("l0", "v")), expected.v)
+    assert np.array_equal(executor.recorded(Probe("l0", "s")), expected.s)
 
 
-def test_widths_that_double_precision_cannot_hold_are_refused():
+def test_widths_that_64_bits_cannot_hold_are_refused():
     graph = stock_chain(np.random.default_rng(5), (10, 6))
     inputs = {"x": np.ones((2, 1, 10), dtype=np.uint8)}
-    with pytest.raises(LavaRuntimeError, match="state and decay have 60 bits together, allowed are 53"):
-        run_fused(replace(graph, fmt=replace(FMT, state_bits=48)), inputs, number_format="fixed_pt")
+    with pytest.raises(LavaRuntimeError, match="state and decay have 64 bits together, allowed are 62"):
+        run_fused(replace(graph, fmt=replace(FMT, state_bits=52)), inputs, number_format="fixed_pt")
 
 
 def test_a_batch_has_at_least_one_sample():

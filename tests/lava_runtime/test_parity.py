@@ -15,7 +15,7 @@ from lava_runtime.counts import count_events
 from lava_runtime.fused.executor import Executor
 from lava_runtime.fused.run import run_fused
 from lava_runtime.layerwise import run_processes
-from lava_runtime.probes import every_probe
+from lava_runtime.probes import Probe, every_probe
 
 from .comparing import Liveliness, assert_equal_traces
 from .random_graphs import FEEDS, NEURON_KINDS, Case, cases_of, dyadic_graph, integer_graph, loud_graph, random_inputs
@@ -62,28 +62,29 @@ def test_the_random_graphs_hold_every_node(make, dialect):
     assert {edge.port for edge in edges} >= {"input", "recurrent", "threshold", "population", "context", "a", "b"}
 
 
-def executed(graph, inputs, batch):
-    """Run the executor by itself, as the fused Process does."""
-    executor = Executor(graph)
+def executed(graph, inputs, batch, block):
+    """Run the executor by itself, as the fused Process does, a block of steps at a time."""
+    probes = every_probe(graph)
+    executor = Executor(graph, probes)
     executor.reset(batch)
-    rows = {name: [] for name in executor.states}
-    for t in range(len(next(iter(inputs.values())))):
-        executor.step({name: values[t].reshape(batch, -1) for name, values in inputs.items()})
-        for name, state in executor.states.items():
-            rows[name].append((state.s.copy(), None if state.v is None else state.v.copy(), state.theta))
-    return executor, rows
+    records = {probe: [] for probe in probes}
+    for start in range(0, len(next(iter(inputs.values()))), block):
+        executor.run({name: values[start : start + block] for name, values in inputs.items()})
+        for probe, record in records.items():
+            record.append(executor.recorded(probe).copy())
+    return executor, {probe: np.concatenate(record) for probe, record in records.items()}
 
 
 def assert_executes(graph, case, expected_of):
-    """Every array and every count."""
+    """Every array and every count, in blocks of any length."""
     inputs = random_inputs(graph, case)
     expected = expected_of(graph, inputs)
-    executor, rows = executed(graph, inputs, case.batch)
+    executor, records = executed(graph, inputs, case.batch, block=1 + case.seed % case.num_steps)
     for name, layer in expected.items():
-        assert np.array_equal([row[0] for row in rows[name]], layer.s), name
-        assert (layer.v is None) == (rows[name][0][1] is None)
-        assert layer.v is None or np.array_equal([row[1] for row in rows[name]], layer.v), name
-        assert layer.theta is None or np.array_equal([row[2] for row in rows[name]], layer.theta), name
+        for variable in ("s", "v", "theta"):
+            array = getattr(layer, variable)
+            assert (array is None) == (Probe(name, variable) not in records)
+            assert array is None or np.array_equal(records[Probe(name, variable)], array), (name, variable)
     counted = {layer.name: layer for layer in count_events(graph, inputs, expected)}
     for name, events in executor.events().items():
         for field, value in vars(events).items():

@@ -22,6 +22,7 @@ from export.pipeline import lower
 from export.reader import read_network
 from hardware_profiles.profile import integer_format
 from lava_runtime.fused.run import run_fused
+from lava_runtime.probes import every_probe
 
 from ..export.carried import assert_equal, spikes
 from ..export.random_networks import Outline, RandomNetwork, outlines
@@ -76,7 +77,7 @@ def test_integers_and_lava() -> None:
             refused += 1
             return
         expected = run_integer(integers, inputs)
-        lava = run_fused(integers, inputs, number_format="fixed_pt", record=True).trace
+        lava = run_fused(integers, inputs, number_format="fixed_pt", probes=every_probe(integers)).trace
         assert lava is not None
         rung = compare_exact("", "integers", "Lava", expected, lava)
         assert rung.holds and all(np.array_equal(expected[n].s, lava[n].s) for n in expected)

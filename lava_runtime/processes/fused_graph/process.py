@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
+import numpy as np
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
 
 from export.graph import Graph
 from export.nodes import Output
+from export.ranges import carries_spikes
+from lava_runtime.fused.executor import Executor
+from lava_runtime.fused.ledger import Ledger
+from lava_runtime.probes import Probe
 
 
 def input_port(node: str) -> str:
@@ -21,24 +27,42 @@ def output_port(node: str) -> str:
     return f"out_{node}"
 
 
+def message_type(graph: Graph, name: str) -> type:
+    """Return the type of what travels at an input or output node: spikes are bytes, graded inputs have 11 bits."""
+    if carries_spikes(graph, name if name in graph.inputs() else graph.sources(name)[0]):
+        return np.int8
+    return np.int16 if name in graph.inputs() else np.float64
+
+
 class FusedGraph(AbstractProcess):
     """A whole graph for a batch of samples, without latency: spikes in and out within one time step.
 
     Ports: `in_<name>` (batch, size) per graph input, `out_<name>` (batch, n) per graph output; they connect to
     any other Lava Process. Select the model by instance: `exception_proc_model_map={p: fused_model(p)}`.
+
+    With `block`, one of Lava's time steps is so many of the model's, and every message is [block, batch, size]: what a
+    data set is run with, since a step of Lava costs a third of a millisecond whatever happens in it.
     """
 
-    def __init__(self, *, graph: Graph, batch: int, ledger: Any = None, name: str | None = None) -> None:
-        """Make the Process.
+    def __init__(
+        self, *, graph: Graph, batch: int, block: int | None = None, ledger: Ledger | None = None,
+        name: str | None = None,
+    ) -> None:  # fmt: skip
+        """Make the Process, and compile what it computes, so that Lava's forks inherit it.
 
         Args:
             graph: a verified graph, integer dialect for `fixed_pt`, float dialect for `floating_pt`.
             batch: samples that run side by side.
-            ledger: what is told before and after every step (`fused.ledger.Ledger`); None runs one endless sample.
+            block: model time steps in one of Lava's.
+            ledger: says which steps and samples a block holds, and is told its results; None runs one endless sample.
             name: name of the Process.
         """
-        super().__init__(graph=graph, batch=batch, ledger=ledger, name=name)
+        probes: Collection[Probe] = () if ledger is None else ledger.records.keys()
+        executor = Executor(graph, probes)
+        executor.compile()
+        super().__init__(graph=graph, batch=batch, executor=executor, ledger=ledger, name=name)
+        before: tuple[Any, ...] = (batch,) if block is None else (block, batch)
         for node_name, node in graph.inputs().items():
-            setattr(self, input_port(node_name), InPort(shape=(batch, node.size)))
+            setattr(self, input_port(node_name), InPort(shape=(*before, node.size)))
         for node_name, output in graph.of_type(Output).items():
-            setattr(self, output_port(node_name), OutPort(shape=(batch, output.size)))
+            setattr(self, output_port(node_name), OutPort(shape=(*before, output.size)))

@@ -1,0 +1,145 @@
+"""Synaptic sums from events: only values other than zero are looked at, weights stay int8, sums are int32 or int64.
+
+Values of type uint8 are spikes, 0 or 1; all others are graded, int32 or int64.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from export.trace import Array
+
+from .compiling import chosen_by_type, compiled
+
+TILE = 16
+"""Places that are turned from channels-last to channels-first together: one cache line of int32."""
+
+
+def weighed(value: Any, weight: Any) -> Any:
+    """Return what an event adds: its weight if it is a spike, else value · weight."""
+    raise NotImplementedError
+
+
+@chosen_by_type(weighed)
+def _weighed(value: Any, weight: Any) -> Any:
+    def spike(value: Any, weight: Any) -> Any:
+        return weight
+
+    def graded(value: Any, weight: Any) -> Any:
+        return value * weight
+
+    return spike if value == types.uint8 else graded
+
+
+@compiled
+def count_messages(values: Array, counts: Array) -> None:
+    """Add to counts[i] how many of values[:, i] are not zero.  values [rows, n], counts int64 [n]."""
+    rows, size = values.shape
+    for row in range(rows):
+        for i in range(size):
+            counts[i] += values[row, i] != 0
+
+
+@compiled
+def count_all(values: Array) -> int:
+    """Return how many entries are not zero.  values [rows, n]."""
+    rows, size = values.shape
+    total = 0
+    for row in range(rows):
+        for i in range(size):
+            total += values[row, i] != 0
+    return total
+
+
+@compiled
+def events_of(values: Array, events: Array) -> int:
+    """Write the indices of the values that are not zero into events, int64 [n]; return how many there are."""
+    count = 0
+    for i in range(len(values)):
+        events[count] = i
+        count += values[i] != 0
+    return count
+
+
+@compiled
+def linear_events(values: Array, columns: Array, exponent: int, sums: Array) -> None:
+    """sums[r, o] = (Σ_i columns[i, o] · values[r, i]) << exponent.
+
+    Args:
+        values: [rows, in].
+        columns: int8 [in, out], the transposed weights: what an event adds lies together.
+        exponent: left shift.
+        sums: int32 or int64 [rows, out], overwritten.
+    """
+    rows, size = values.shape
+    num_out = columns.shape[1]
+    events = np.empty(size, np.int64)
+    for row in range(rows):
+        value, total = values[row], sums[row]
+        count = events_of(value, events)
+        total[:] = 0
+        done = 0
+        while done + 4 <= count:  # four at a time: the sums are loaded and stored a quarter as often
+            i, j, k, m = events[done], events[done + 1], events[done + 2], events[done + 3]
+            a, b, c, d = columns[i], columns[j], columns[k], columns[m]
+            w, x, y, z = value[i], value[j], value[k], value[m]
+            for o in range(num_out):
+                total[o] += weighed(w, a[o]) + weighed(x, b[o]) + weighed(y, c[o]) + weighed(z, d[o])
+            done += 4
+        while done < count:
+            a, w = columns[events[done]], value[events[done]]
+            for o in range(num_out):
+                total[o] += weighed(w, a[o])
+            done += 1
+        if exponent:
+            for o in range(num_out):
+                total[o] <<= exponent
+
+
+@compiled
+def convolve_events(
+    values: Array, taps: Array, reach_y: Array, reach_x: Array, places: Array, exponent: int, sums: Array
+) -> None:
+    """sums[r, o, p] = (Σ over the taps that see p of weight · value) << exponent, for a convolution in two dimensions.
+
+    Every event is spread over the windows that see it. Neighbouring windows see it through neighbouring taps (see
+    `maps.reach`), and their output channels lie together: such a run is one inner loop.
+
+    Args:
+        values: [rows, in · height · width].
+        taps: int8 [in, kernel height, kernel width · out / groups], in the order of the reaches.
+        reach_y: int64 [height, 1 + kernel height, 3]: how many runs reach each row of the input in [:, 0, 0], then
+            for each run its first tap, its first window and its length, which is 1.
+        reach_x: int64 [width, 1 + kernel width, 3], the same for columns; runs are longer than 1 in one group only.
+        places: int64 [2], windows in height and width.
+        exponent: left shift.
+        sums: int32 or int64 [rows, out, windows], overwritten.
+    """
+    channels, height, width = len(taps), len(reach_y), len(reach_x)
+    num_out, num_places = sums.shape[1], places[0] * places[1]
+    per_group = taps.shape[2] // (reach_x.shape[1] - 1)
+    channels_per_group = channels // (num_out // per_group)
+    events = np.empty(values.shape[1], np.int64)
+    total = np.empty(num_places * num_out, sums.dtype)
+    for row in range(len(values)):
+        total[:] = 0
+        for event in events[: events_of(values[row], events)]:
+            value = values[row, event]
+            channel, place = event // (height * width), event % (height * width)
+            seen_y, seen_x = reach_y[place // width], reach_x[place % width]
+            first = channel // channels_per_group * per_group
+            for m in range(1, seen_y[0, 0] + 1):
+                line, kernel_row = seen_y[m, 1] * places[1], taps[channel, seen_y[m, 0]]
+                for n in range(1, seen_x[0, 0] + 1):
+                    start, tap = (line + seen_x[n, 1]) * num_out + first, seen_x[n, 0] * per_group
+                    length = seen_x[n, 2] * per_group
+                    target, weights = total[start : start + length], kernel_row[tap : tap + length]
+                    for o in range(length):
+                        target[o] += weighed(value, weights[o])
+        for begin in range(0, num_places, TILE):
+            for o in range(num_out):
+                for place in range(begin, min(begin + TILE, num_places)):
+                    sums[row, o, place] = total[place * num_out + o] << exponent
