@@ -16,11 +16,12 @@ from hardware_profiles.artifact import commit, machine, write_json
 from hardware_profiles.command import run_command
 from hardware_profiles.errors import ConfigError
 
-from . import events, fused_vs_processes, onnx_scan, training_step
+from . import events, lava_chain, onnx_scan, training_step
 from .comparison import Comparison
 
 BENCHMARKS: dict[str, Callable[[bool, int], Comparison]] = {
-    "lava": fused_vs_processes.compare,
+    "lava": partial(lava_chain.compare, size=lava_chain.BUSY),
+    "lava-sparse": partial(lava_chain.compare, size=lava_chain.SPARSE),
     "events": events.compare,
     "training": training_step.compare,
     "onnx-1": partial(onnx_scan.compare, batch=1),

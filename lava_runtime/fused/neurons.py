@@ -58,7 +58,7 @@ class FusedNeuron:
         self._node, self._word, fmt = node, numbers.word, graph.fmt
         self._shift = 0 if fmt is None else fmt.state_shift
         self._bits = 0 if fmt is None else fmt.decay_bits
-        self._limit = numbers.word(np.inf if fmt is None else fmt.state_max)
+        self._limit = numbers.word(0 if fmt is None else fmt.state_max)
         self._bias = self._array(0 if isinstance(node, FloatNeuron) else node.bias_mant << node.bias_exp)
         self._keep = tuple(map(self._array, _kept(node, fmt)))
         self._tau = self._array(node.tau if isinstance(node, AlphaLIF) else 1)

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from functools import partial
-
-import numpy as np
 
 from export.graph import Graph
 from export.trace import Array, Trace
@@ -19,7 +16,7 @@ from ..preconditions import TIMEOUT_S, NumberFormat, check_run
 from ..probes import Probe
 from .ledger import Ledger
 from .number import INT64_BITS
-from .plan import Plan, make_plan
+from .plan import make_plan
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -70,29 +67,21 @@ def run_fused(
     num_steps, num_samples = check_run(graph, inputs, number_format)
     _check_widths(graph)
     load_lava()
-    from ..processes.fused_graph.models import fused_model
-    from ..processes.fused_graph.process import FusedGraph, input_port, message_type
-    from ..processes.memory_source.models import source_model
-    from ..processes.memory_source.process import MemorySource, Stream
+    from ..processes.fused_data_set.models import PyFusedDataSetModel
+    from ..processes.fused_data_set.process import FusedDataSet
     from ..session import Session
 
     plan = make_plan(graph, num_steps, num_samples, batch_size)
     session = Session(timeout_s=timeout_s, description="Lava fused" if progress else None)
     ledger = Ledger(graph, plan, probes, session.steps_done)
-    fused = FusedGraph(graph=graph, batch=plan.batch, block=plan.block, ledger=ledger, name="fused graph")
-    streams = {
-        input_port(name): Stream(
-            shape=(plan.block, plan.batch, node.size),
-            dtype=message_type(graph, name),
-            frame=partial(_frame, inputs[name], plan),
-        )
-        for name, node in graph.inputs().items()
-    }
-    source = MemorySource(streams=streams, name="source")
-    for port in streams:
-        getattr(source, port).connect(getattr(fused, port))
-    models = {source: source_model(source), fused: fused_model(fused)}
-    session.run(fused, plan.num_blocks, number_format=number_format, models=models, counted_steps=plan.total_steps)
+    fused = FusedDataSet(graph=graph, inputs=inputs, ledger=ledger, name="fused graph")
+    session.run(
+        fused,
+        plan.num_blocks,
+        number_format=number_format,
+        models={fused: PyFusedDataSetModel},
+        counted_steps=plan.total_steps,
+    )
     return FusedRun(
         output_counts={name: sums.copy() for name, sums in ledger.output_sums.items()},
         layers=layer_activities(graph, ledger.events(), num_steps, num_samples),
@@ -110,12 +99,3 @@ def _check_widths(graph: Graph) -> None:
             f"graph: state and decay have {bits} bits together, allowed are {INT64_BITS}, whose product a 64-bit "
             "integer holds; use narrower widths"
         )
-
-
-def _frame(values: Array, plan: Plan, block: int) -> Array:
-    """Return the inputs of a block, [block, batch, size]; what is no step or no sample is zero."""
-    place = plan.locate(block)
-    rows = values[place.steps, place.samples]
-    frame: Array = np.zeros((plan.block, plan.batch, *values.shape[2:]), dtype=values.dtype)
-    frame[: rows.shape[0], : rows.shape[1]] = rows
-    return frame.reshape(plan.block, plan.batch, -1)

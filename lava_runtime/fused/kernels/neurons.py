@@ -60,15 +60,29 @@ def _lifted(current: Any, shift: Any) -> Any:
     return floating if isinstance(current, types.Float) else integer
 
 
-@compiled
 def clip(row: Array, limit: Any) -> int:
-    """Clip a row to ±limit in place and return how many states were beyond."""
-    num_clipped = 0
-    for j in range(len(row)):
-        state = row[j]
-        num_clipped += (state > limit) | (state < -limit)
-        row[j] = min(max(state, -limit), limit)
-    return num_clipped
+    """Clip a row of integers to ±limit in place and return how many states were beyond; floats are not clipped."""
+    raise NotImplementedError
+
+
+@chosen_by_type(clip)
+def _clip(row: Any, limit: Any) -> Any:
+    def floating(row: Any, limit: Any) -> Any:
+        return 0
+
+    def integer(row: Any, limit: Any) -> Any:
+        highest = lowest = row[0]
+        for j in range(len(row)):
+            highest, lowest = max(highest, row[j]), min(lowest, row[j])
+        if highest <= limit and lowest >= -limit:  # as almost always
+            return 0
+        num_clipped = 0
+        for j in range(len(row)):
+            num_clipped += (row[j] > limit) | (row[j] < -limit)
+            row[j] = min(max(row[j], -limit), limit)
+        return num_clipped
+
+    return floating if isinstance(row.dtype, types.Float) else integer
 
 
 @compiled
@@ -96,6 +110,10 @@ def decide(row: Array, height: Array, spikes: Array, inhibits: bool) -> None:
 @compiled
 def settle(row: Array, height: Array, spikes: Array, owed: Array, reset: int, limit: Any) -> int:
     """Reset at once: U = U' − D θ (subtract) or U' − D U' (zero, clear), D = S − R; return how many were clipped."""
+    if reset == FORGET:
+        for j in range(len(row)):
+            row[j] = 0 if spikes[j] else row[j]
+        return 0
     if reset == SUBTRACT:
         for j in range(len(row)):
             row[j] -= (spikes[j] - owed[j]) * height[j]
@@ -143,7 +161,7 @@ def lif(
         membranes: [T, B, n] to be recorded into, or [0, B, n].
         keep: [n], (2^bits − dv) or β.
         bias: [n], in units of the membrane.
-        limit: largest |v|.
+        limit: largest |v|; floats have none.
         shift: left shift of the drive.
         bits: bits of the decay.
         reset: NONE, ZERO, SUBTRACT, CLEAR or FORGET.

@@ -14,6 +14,8 @@ from export.trace import Array
 
 from .compiling import chosen_by_type, compiled
 
+INT16_EVENTS = 255
+"""int8 weights within ±128 that int16 can add without wrapping."""
 TILE = 16
 """Places that are turned from channels-last to channels-first together: one cache line of int32."""
 
@@ -65,35 +67,56 @@ def events_of(values: Array, events: Array) -> int:
 
 
 @compiled
-def linear_events(values: Array, columns: Array, exponent: int, sums: Array) -> None:
-    """sums[r, o] = (Σ_i columns[i, o] · values[r, i]) << exponent.
+def linear_spikes(spikes: Array, columns: Array, exponent: int, sums: Array) -> None:
+    """sums[r, o] = (Σ_i columns[i, o] · spikes[r, i]) << exponent, for int8 weights: in int16, as far as that reaches.
 
     Args:
-        values: [rows, in].
-        columns: int8 [in, out], the transposed weights: what an event adds lies together.
+        spikes: uint8 [rows, in].
+        columns: int8 [in, out], the transposed weights: what a spike adds lies together.
         exponent: left shift.
         sums: int32 or int64 [rows, out], overwritten.
     """
+    rows, size = spikes.shape
+    num_out = columns.shape[1]
+    events, part = np.empty(size, np.int64), np.empty(num_out, np.int16)
+    for row in range(rows):
+        total = sums[row]
+        total[:] = 0
+        count, done = events_of(spikes[row], events), 0
+        while done < count:
+            end = min(done + INT16_EVENTS, count)
+            part[:] = 0
+            while done + 4 <= end:  # four at a time: the sums are loaded and stored a quarter as often
+                a, b = columns[events[done]], columns[events[done + 1]]
+                c, d = columns[events[done + 2]], columns[events[done + 3]]
+                for o in range(num_out):
+                    part[o] += np.int16(a[o]) + np.int16(b[o]) + np.int16(c[o]) + np.int16(d[o])
+                done += 4
+            while done < end:
+                a = columns[events[done]]
+                for o in range(num_out):
+                    part[o] += a[o]
+                done += 1
+            for o in range(num_out):
+                total[o] += part[o]
+        if exponent:
+            for o in range(num_out):
+                total[o] <<= exponent
+
+
+@compiled
+def linear_events(values: Array, columns: Array, exponent: int, sums: Array) -> None:
+    """The same for values and weights of any type; arrays as in `linear_spikes`."""
     rows, size = values.shape
     num_out = columns.shape[1]
     events = np.empty(size, np.int64)
     for row in range(rows):
-        value, total = values[row], sums[row]
-        count = events_of(value, events)
+        total = sums[row]
         total[:] = 0
-        done = 0
-        while done + 4 <= count:  # four at a time: the sums are loaded and stored a quarter as often
-            i, j, k, m = events[done], events[done + 1], events[done + 2], events[done + 3]
-            a, b, c, d = columns[i], columns[j], columns[k], columns[m]
-            w, x, y, z = value[i], value[j], value[k], value[m]
+        for event in events[: events_of(values[row], events)]:
+            value, weights = values[row, event], columns[event]
             for o in range(num_out):
-                total[o] += weighed(w, a[o]) + weighed(x, b[o]) + weighed(y, c[o]) + weighed(z, d[o])
-            done += 4
-        while done < count:
-            a, w = columns[events[done]], value[events[done]]
-            for o in range(num_out):
-                total[o] += weighed(w, a[o])
-            done += 1
+                total[o] += weighed(value, weights[o])
         if exponent:
             for o in range(num_out):
                 total[o] <<= exponent

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from typing import Any
-
 import numpy as np
 from lava.magma.core.process.ports.ports import InPort, OutPort
 from lava.magma.core.process.process import AbstractProcess
@@ -13,8 +10,6 @@ from export.graph import Graph
 from export.nodes import Output
 from export.ranges import carries_spikes
 from lava_runtime.fused.executor import Executor
-from lava_runtime.fused.ledger import Ledger
-from lava_runtime.probes import Probe
 
 
 def input_port(node: str) -> str:
@@ -39,30 +34,20 @@ class FusedGraph(AbstractProcess):
 
     Ports: `in_<name>` (batch, size) per graph input, `out_<name>` (batch, n) per graph output; they connect to
     any other Lava Process. Select the model by instance: `exception_proc_model_map={p: fused_model(p)}`.
-
-    With `block`, one of Lava's time steps is so many of the model's, and every message is [block, batch, size]: what a
-    data set is run with, since a step of Lava costs a third of a millisecond whatever happens in it.
     """
 
-    def __init__(
-        self, *, graph: Graph, batch: int, block: int | None = None, ledger: Ledger | None = None,
-        name: str | None = None,
-    ) -> None:  # fmt: skip
+    def __init__(self, *, graph: Graph, batch: int, name: str | None = None) -> None:
         """Make the Process, and compile what it computes, so that Lava's forks inherit it.
 
         Args:
             graph: a verified graph, integer dialect for `fixed_pt`, float dialect for `floating_pt`.
-            batch: samples that run side by side.
-            block: model time steps in one of Lava's.
-            ledger: says which steps and samples a block holds, and is told its results; None runs one endless sample.
+            batch: samples that run side by side, from the first time step on.
             name: name of the Process.
         """
-        probes: Collection[Probe] = () if ledger is None else ledger.records.keys()
-        executor = Executor(graph, probes)
+        executor = Executor(graph)
         executor.compile()
-        super().__init__(graph=graph, batch=batch, executor=executor, ledger=ledger, name=name)
-        before: tuple[Any, ...] = (batch,) if block is None else (block, batch)
+        super().__init__(graph=graph, batch=batch, executor=executor, name=name)
         for node_name, node in graph.inputs().items():
-            setattr(self, input_port(node_name), InPort(shape=(*before, node.size)))
+            setattr(self, input_port(node_name), InPort(shape=(batch, node.size)))
         for node_name, output in graph.of_type(Output).items():
-            setattr(self, output_port(node_name), OutPort(shape=(*before, output.size)))
+            setattr(self, output_port(node_name), OutPort(shape=(batch, output.size)))
