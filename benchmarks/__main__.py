@@ -16,12 +16,13 @@ from hardware_profiles.artifact import commit, machine, write_json
 from hardware_profiles.command import run_command
 from hardware_profiles.errors import ConfigError
 
-from . import events, lava_chain, onnx_scan, training_step
+from . import events, lava_chain, lava_convolution, onnx_scan, training_step
 from .comparison import Comparison
 
 BENCHMARKS: dict[str, Callable[[bool, int], Comparison]] = {
     "lava": partial(lava_chain.compare, size=lava_chain.BUSY),
     "lava-sparse": partial(lava_chain.compare, size=lava_chain.SPARSE),
+    "lava-convolution": lava_convolution.compare,
     "events": events.compare,
     "training": training_step.compare,
     "onnx-1": partial(onnx_scan.compare, batch=1),
