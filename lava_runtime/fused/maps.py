@@ -36,13 +36,13 @@ from .kernels.synapses import count_all, linear_events, linear_spikes
 from .number import Numbers
 
 DENSE_FROM_RATE = 0.5
-"""Share of spikes from which a matrix product is faster than adding the weights of what spiked; see GRADED.
+"""Share of spikes from which a matrix product is faster than adding the weights of what spiked.
 
 Measured at 1024 → 1024, one thread: spikes 1.4, 4.1, 7.6, 11 µs a row at rates of 5, 20, 40, 60 %, graded values 4, 15,
 28, 43 µs, the product in float32 13 µs. At 784 → 512, 128 → 128 and 4096 → 4096 they meet at 50 to 70 %, too.
 """
-GRADED = 0.5
-"""What part of such a share holds for graded values, which are multiplied."""
+DENSE_FROM_GRADED_RATE = 0.25
+"""The same for graded values, which are multiplied."""
 
 FusedMap = Callable[..., Array]
 """Takes one array per port, [rows, size], and returns [rows, size]."""
@@ -88,15 +88,15 @@ class _BySparsity:
 
     def __init__(
         self, by_events: FusedMap, make_dense: Callable[[Any], FusedMap], exact: Any, word: Any, exponent: int,
-        dense_from_rate: float,
+        dense_from_rate: float, dense_from_graded_rate: float,
     ) -> None:  # fmt: skip
         self._by_events, self._make_dense, self._exact = by_events, make_dense, exact
         self._word, self._exponent = word, exponent
-        self._dense_from_rate = dense_from_rate
+        self._dense_from_rate, self._dense_from_graded_rate = dense_from_rate, dense_from_graded_rate
 
     def __call__(self, x: Array) -> Array:
         x = np.ascontiguousarray(x)
-        dense_from_rate = self._dense_from_rate * (1.0 if x.dtype == np.uint8 else GRADED)
+        dense_from_rate = self._dense_from_rate if x.dtype == np.uint8 else self._dense_from_graded_rate
         if self._exact is None or count_all(x) < dense_from_rate * x.size:
             return self._by_events(x)
         sums: Array = self._dense(x).astype(self._word)
@@ -125,7 +125,8 @@ def _(node: IntegerLinear, name: str, numbers: Numbers) -> FusedMap:
         return lambda x: (x.reshape(-1, size).astype(exact) @ factors).reshape(len(x), -1)
 
     exact = numbers.exact_float(name, node.weight_exp)
-    return _BySparsity(by_events, make_dense, exact, numbers.word, node.weight_exp, DENSE_FROM_RATE)
+    rates = (DENSE_FROM_RATE, DENSE_FROM_GRADED_RATE)
+    return _BySparsity(by_events, make_dense, exact, numbers.word, node.weight_exp, *rates)
 
 
 @fused_map.register
@@ -136,6 +137,7 @@ def _(node: IntegerConv, name: str, numbers: Numbers) -> FusedMap:
         numbers.exact_float(name, node.weight_exp),
         numbers.word,
         node.weight_exp,
+        convolution.DENSE_FROM_RATE,
         convolution.DENSE_FROM_RATE,
     )
 
