@@ -17,8 +17,8 @@ from .kernels.synapses import convolve_events
 DENSE_FROM_RATE = 0.12
 """Share of values other than zero from which multiplying an unrolled image is faster than spreading its events.
 
-Measured on the layers of `benchmarks.lava_convolution`, one thread: 36 → 64 channels of 15 × 49 takes 33, 57, 98, 139 µs
-a row at 2, 5, 10, 15 %, the product 115 µs; with few input or output channels they meet at 20 %.
+Measured on the layers of `benchmarks.lava_convolution`, one thread: 36 → 64 channels of 15 × 49 takes 33, 57, 98,
+139 µs a row at 2, 5, 10, 15 %, the product 115 µs; with few input or output channels they meet at 20 %.
 """
 UNROLLED_BYTES = 1 << 24
 """Largest unrolled image; more samples and steps are unrolled one part after another."""

@@ -13,8 +13,8 @@ from lava_runtime.probes import Probe, every_probe
 from lava_runtime.session import Session
 from lava_runtime.shared_memory import shared_array
 
-from .random_graphs import FMT
-from .test_layerwise import chain, stock_chain
+from ..random_graphs import FMT
+from ..test_layerwise import chain, stock_chain
 
 
 @pytest.mark.lava
@@ -96,3 +96,27 @@ def test_progress_goes_to_stderr_and_counts_every_step(capfd):
     captured = capfd.readouterr()
     assert captured.out == "" and "Lava fused: 100%" in captured.err and "21/21" in captured.err
     assert run.trace is None
+
+
+@pytest.mark.lava
+def test_a_failure_inside_names_the_node_and_the_steps(monkeypatch):
+    from lava_runtime.fused.neurons import FusedNeuron
+
+    graph = stock_chain(np.random.default_rng(5), (10, 6, 4))
+    advance = FusedNeuron.advance
+
+    def failing(self, state, drive, heights, spikes, membranes):
+        if drive.shape[2] == 4:
+            raise MemoryError("no room")
+        advance(self, state, drive, heights, spikes, membranes)
+
+    inputs = {"x": np.ones((7, 5, 10), dtype=np.uint8)}
+    executor = Executor(graph)
+    executor.reset(5)
+    executor.run({"x": inputs["x"][:3]})
+    monkeypatch.setattr(FusedNeuron, "advance", failing)
+    with pytest.raises(LavaRuntimeError, match=r"^node l1: failed in steps 4 to 7 \(MemoryError: no room\)$"):
+        executor.run({"x": inputs["x"][3:]})
+    monkeypatch.setattr(Executor, "compile", lambda self: None)
+    with pytest.raises(LavaRuntimeError, match=r"'fused graph'.*node l1: failed in steps 1 to 7"):
+        run_fused(graph, inputs, number_format="fixed_pt")

@@ -1,0 +1,54 @@
+import numpy as np
+
+from export.graph import Edge, Graph
+from export.nodes import Input, IntegerLIF, IntegerLinear, Output
+from lava_runtime.fused.plan import Plan, make_plan
+from lava_runtime.fused.schedule import Part, schedule
+
+from ..random_graphs import FMT
+
+
+def lif(size=3):
+    zeros = np.zeros(size, int)
+    return IntegerLIF(dv=zeros + 400, vth=zeros + 90, bias_mant=zeros, bias_exp=0, reset="subtract")
+
+
+def loop(delay):
+    nodes = {
+        "x": Input(shape=(3,)),
+        "w": IntegerLinear(weight_int8=np.eye(3, dtype=np.int8), weight_exp=0),
+        "l": lif(),
+        "back": IntegerLinear(weight_int8=np.eye(3, dtype=np.int8), weight_exp=0),
+        "y": Output(shape=(3,)),
+    }
+    edges = (
+        Edge("x", "w"), Edge("w", "l"), Edge("l", "back"), Edge("back", "l", "recurrent", delay), Edge("l", "y"),
+    )  # fmt: skip
+    return Graph(nodes=nodes, edges=edges, dialect="integer", dt_s=1e-3, fmt=FMT)
+
+
+def test_a_loop_is_one_part_that_takes_as_many_steps_as_it_waits():
+    for delay in (1, 4):
+        parts = schedule(loop(delay))
+        assert Part(nodes=("l", "back"), span=delay) in parts
+        assert [part.span for part in parts] == [None, None, delay, None]
+        assert [name for part in parts for name in part.nodes] == ["x", "w", "l", "back", "y"]
+
+
+def test_batches_and_blocks_cover_every_step_of_every_sample_once():
+    plan = Plan(num_steps=7, num_samples=5, batch=2, block=3)
+    seen = np.zeros((7, 5), int)
+    for block in range(plan.num_blocks):
+        place = plan.locate(block)
+        seen[place.steps, place.samples] += 1
+        assert place.num_samples == seen[place.steps, place.samples].shape[1]
+    assert (seen == 1).all() and plan.total_steps == 21
+
+
+def test_a_block_is_as_long_as_memory_allows_and_at_least_one_step():
+    graph = loop(1)
+    assert make_plan(graph, 100, 10, 64) == Plan(num_steps=100, num_samples=10, batch=10, block=100)
+    many = make_plan(graph, 10**6, 10**4, 10**4)
+    assert 1 <= many.block < 10**3
+    assert make_plan(graph, 10**6, 2 * 10**4, 2 * 10**4).block == many.block // 2
+    assert make_plan(graph, 10, 10**7, 10**7).block == 1
