@@ -3,7 +3,8 @@
 | node | Process | |
 |---|---|---|
 | Linear | `Dense` | stock |
-| Linear over positions, Conv, Scale, Pool, Gather, Reduce | `Sparse`, unrolled | stock |
+| Conv, Pool, where their unrolled matrix is large | `Conv` | stock |
+| all other Conv, Pool; Linear over positions, Scale, Gather, Reduce | `Sparse`, unrolled | stock |
 | LIF, hard reset at once, constant threshold | `LIFReset`: `LIF` that starts anew at each sample | stock |
 | CubaLIF, the same, without bias | `LIFReset` with `du` | stock |
 | all other LIF, CubaLIF; AlphaLIF; Threshold | `SnnTorchNeuron` | ours |
@@ -59,6 +60,7 @@ from .memory_sink.models import sink_model
 from .memory_sink.process import MemorySink, Record
 from .memory_source.models import source_model
 from .memory_source.process import MemorySource, Stream
+from .ports import connect
 from .product.process import SignalProduct
 from .threshold_controller.process import ThresholdController
 
@@ -124,7 +126,7 @@ class _Builder:
             self._observe(name)
         source = MemorySource(streams=self._streams, name="source")
         for port, listener in self._listeners:
-            getattr(source, port).connect(listener)
+            connect(getattr(source, port), listener)
         sink = MemorySink(records=self._records, steps_done=self._steps_done, name="sink")
         for port, observed in self._observed:
             if self._records[port].what == "message":
@@ -200,7 +202,7 @@ class _Builder:
         outlet = self._outlets[way.origin]
         if not way.is_direct:
             outlet = self._delayed(way)
-        outlet.connect(entrance)
+        connect(outlet, entrance)
         bias = own_bias(node)
         if bias is not None and not is_folded(self._graph, edge):
             constant = np.broadcast_to(bias, (self._num_steps, self._batch, len(bias)))
@@ -211,14 +213,14 @@ class _Builder:
         name = f"{way.origin}@{way.wait}-{way.silent}"
         if name not in self._processes:
             line = DelayLine(
-                shape=self._outlets[way.origin].shape,
+                shape=(self._graph.nodes[way.origin].size,),
                 delay=way.wait,
                 silent=way.silent,
                 interval=self._num_steps,
                 lag=way.lag,
                 name=name,
             )
-            self._outlets[way.origin].connect(line.s_in)
+            connect(self._outlets[way.origin], line.s_in)
             self._processes[name] = line
         return self._processes[name].s_out
 
