@@ -41,7 +41,8 @@ class GuardedRuntime(Runtime):
         return runtime
 
     def _build_message_infrastructure(self) -> None:
-        self._messaging_infrastructure = Actors()
+        builders = self._executable.proc_builders
+        self._messaging_infrastructure = Actors({builder: process.name for process, builder in builders.items()})
         self._messaging_infrastructure.start()
 
     @property
@@ -56,8 +57,6 @@ class GuardedRuntime(Runtime):
         self._build_channels()
         self._build_sync_channels()
         self._build_processes()
-        for process, actor in zip(self._executable.proc_builders, self._messaging_infrastructure.actors, strict=True):
-            actor.name = process.name
         self._build_runtime_services()
         self._start_ports()
         self._is_initialized = True
@@ -73,14 +72,17 @@ class GuardedRuntime(Runtime):
 
     def end(self, *, gently: bool) -> None:
         """End all actors: by Lava's own STOP where `gently`, by SIGKILL where that does not help."""
-        if self._messaging_infrastructure is not None:
-            if gently:
-                for port in self.runtime_to_service:
-                    port.send(MGMT_COMMAND.STOP)
-                self._messaging_infrastructure.leave(LEAVE_S)
-            self.join()
-            self._messaging_infrastructure.stop()
-        self._forget()
+        try:
+            if self._messaging_infrastructure is not None:
+                if gently:
+                    for port in self.runtime_to_service:
+                        port.send(MGMT_COMMAND.STOP)
+                    self._messaging_infrastructure.leave(LEAVE_S)
+                self.join()
+        finally:
+            if self._messaging_infrastructure is not None:
+                self._messaging_infrastructure.stop()
+            self._forget()
 
     def _forget(self) -> None:
         """Cut the ties that would make Lava stop this runtime again, or keep its arrays for ever."""

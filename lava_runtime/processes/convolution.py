@@ -19,8 +19,8 @@ from export.trace import Array
 
 from ..compat import widen_conv_geometry
 
-SPARSE_SYNAPSES = 1 << 21
-"""Up to so many unrolled weights a convolution runs as `Sparse`; see docs/lava.md for what was measured."""
+SPARSE_SYNAPSES = 1 << 22
+"""Up to so many unrolled weights, 54 bytes each in a run, a convolution is `Sparse`: docs/lava.md has the figures."""
 PLANE = 2
 """Spatial axes of Lava's `Conv`."""
 

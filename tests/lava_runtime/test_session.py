@@ -81,8 +81,8 @@ def test_a_run_that_succeeds_gives_all_steps_and_leaves_nothing(created):
 @pytest.mark.parametrize(
     ("fault", "at", "phrase"),
     [
-        ("raise", 3, "'faulty': raised ZeroDivisionError: no way after 2 of 8 steps"),
-        ("raise", "init", "'faulty': raised ZeroDivisionError: no way after 0 of 8 steps"),
+        ("raise", 3, "'faulty': raised ZeroDivisionError: no way in time step 3 of 8"),
+        ("raise", "init", "'faulty': raised ZeroDivisionError: no way before the first time step"),
         ("unpicklable", 3, "'faulty': raised Unpicklable: odd"),
         ("exit", 3, "'faulty': exited with code 7"),
         ("exit", "init", "'faulty': exited with code 7"),
@@ -97,7 +97,7 @@ def test_a_fault_becomes_one_line_that_names_the_process(fault, at, phrase):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("at", "phrase"), [(3, "step 3 of 8"), ("init", "building faulty")])
+@pytest.mark.parametrize(("at", "phrase"), [(3, "time step 3 of 8, not finished by 'faulty', 'well', 'sink'"), ("init", "building faulty")])
 def test_a_standstill_times_out(at, phrase):
     with pytest.raises(LavaRuntimeError, match=phrase):
         run("sleep", at, timeout_s=1.0)
