@@ -1,12 +1,13 @@
 """Lava's `Conv` beside `Sparse`, which holds the same convolution unrolled: time per step and memory, by size.
 
 One convolution and its stock neurons on `run_processes`, each run in a process of its own. Time per step is a long run
-less a short one, the best of two; memory is the peak of what all OS processes of the run hold together, shared pages counted once (PSS),
-beyond what the parent held before. The last rows are the first three convolutions of PilotNet.
+less a short one, the best of two; memory is the peak of what all OS processes of the run hold together, shared pages
+counted once (PSS), beyond what the parent held before. Three of the rows are the first convolutions of PilotNet.
 """
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -19,7 +20,7 @@ from typing import Any
 import numpy as np
 
 from export.graph import Edge, Graph
-from export.nodes import Convolution, Input, IntegerConv, IntegerLIF
+from export.nodes import Convolution, Input, IntegerConv, IntegerLIF, Node
 from hardware_profiles.profile import integer_format
 from lava_runtime.compat import load_lava
 from lava_runtime.layerwise import run_processes
@@ -44,7 +45,7 @@ def make_graph(geometry: tuple[tuple[int, int, int], int, int, int]) -> Graph:
     shape, channels, side, stride = geometry
     rng = np.random.default_rng(0)
     conv = IntegerConv(
-        weight_int8=rng.integers(-127, 128, (channels, shape[0], side, side)),
+        weight_int8=rng.integers(-127, 128, (channels, shape[0], side, side), dtype=np.int8),
         weight_exp=0,
         geometry=Convolution(input_shape=shape, stride=(stride,) * 2, padding=(0, 0), dilation=(1, 1)),
     )
@@ -56,7 +57,7 @@ def make_graph(geometry: tuple[tuple[int, int, int], int, int, int]) -> Graph:
         reset="zero",
         reset_delay=False,
     )
-    nodes = {"x": Input(shape=shape), "conv": conv, "neuron": neuron}
+    nodes: dict[str, Node] = {"x": Input(shape=shape), "conv": conv, "neuron": neuron}
     edges = (Edge("x", "conv"), Edge("conv", "neuron"))
     return Graph(nodes=nodes, edges=edges, dialect="integer", dt_s=1e-3, fmt=integer_format("loihi2"))
 
@@ -97,8 +98,7 @@ def pss_bytes() -> int:
 def measure(name: str, process: str) -> dict[str, Any]:
     """Run one size as one kind of Process and return milliseconds per step and bytes."""
     load_lava()
-    import lava.proc.conv.process  # imported before memory is looked at
-
+    importlib.import_module("lava.proc.conv.process")  # before memory is looked at
     from lava_runtime.processes import convolution
 
     convolution.SPARSE_SYNAPSES = 0 if process == "Conv" else 1 << 60
@@ -127,7 +127,9 @@ def main() -> None:
     if len(sys.argv) == 3:
         print(json.dumps(measure(sys.argv[1], sys.argv[2])))
         return
-    print("| convolution | unrolled weights | Process | ms per step, 5 % spikes | 30 % | run of 4 steps, s | peak, MB |")
+    print(
+        "| convolution | unrolled weights | Process | ms per step, 5 % spikes | 30 % | run of 4 steps, s | peak, MB |"
+    )
     print("| --- | ---: | --- | ---: | ---: | ---: | ---: |")
     for name, (shape, channels, side, stride) in GEOMETRIES.items():
         windows = ((shape[1] - side) // stride + 1) * ((shape[2] - side) // stride + 1)

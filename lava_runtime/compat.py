@@ -2,7 +2,8 @@
 
 Intel archived Lava in May 2026, so adapting to this one release is safe. Four things are adapted, each as
 narrowly as possible: a dataclass default (Python >= 3.11), the start method that Lava sets at import, a
-keyword that numpy 2.4 dropped, and integers of 8 bits in `Conv`. With them lava-nc's own tests give on 3.11 what they give on 3.10.
+keyword that numpy 2.4 dropped, and integers of 8 bits in `Conv`. With them lava-nc's own tests give on 3.11 what
+they give on 3.10.
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from .backend.runtime import GuardedRuntime
 from .errors import LavaRuntimeError
 from .preconditions import TIMEOUT_S
 from .shared_memory import shared_array
+from .target import Target
 
 TICK_S = (0.001, 0.05)
 """Shortest and longest sleep between two looks at the actors."""
@@ -49,7 +50,15 @@ class Session:
         self._timeout_s = timeout_s
         self._description = description
 
-    def run(self, process: Any, num_steps: int, *, number_format: str, models: Mapping[Any, type]) -> None:
+    def run(
+        self,
+        process: Any,
+        num_steps: int,
+        *,
+        number_format: str,
+        models: Mapping[Any, type],
+        target: Target = "simulation",
+    ) -> None:
         """Run the network of `process` for `num_steps` time steps and end it.
 
         Args:
@@ -57,11 +66,12 @@ class Session:
             num_steps: time steps, latency included.
             number_format: the tag that selects ProcessModels, `fixed_pt` or `floating_pt`.
             models: Process instance to ProcessModel class, where the tag is not to decide.
+            target: where it runs.
 
         Raises:
             LavaRuntimeError: a process raised, died or stopped advancing; all are ended before this rises.
         """
-        runtime = GuardedRuntime.compile(process, number_format, models)
+        runtime = GuardedRuntime.compile(process, number_format, models, target)
         with _ctrl_c_at_safe_points() as safe_point:
             succeeded = False
             try:

@@ -1,4 +1,4 @@
-"""The OS processes of a run: they report where they are and how they end, ignore Ctrl-C, and never outlive their parent."""
+"""The OS processes of a run: they tell where they are and how they end, and never outlive their parent."""
 
 from __future__ import annotations
 
@@ -159,8 +159,9 @@ class Fault(NamedTuple):
 
 
 def _signal_name(number: int) -> str:
-    names = {known.value: known.name for known in signal.Signals}
-    return names.get(number, f"signal {number}") + USUAL_CAUSES.get(number, "")
+    if number not in set(signal.Signals):  # most real-time signals have no name
+        return f"signal {number}"
+    return signal.Signals(number).name + USUAL_CAUSES.get(signal.Signals(number), "")
 
 
 class Actors(MultiProcessing):

@@ -18,6 +18,7 @@ from export.nodes import Conv, Convolution, IntegerConv, Node, Pool, Shape
 from export.trace import Array
 
 from ..compat import widen_conv_geometry
+from ..target import Target
 
 SPARSE_SYNAPSES = 1 << 22
 """Up to so many unrolled weights, 54 bytes each in a run, a convolution is `Sparse`: docs/lava.md has the figures."""
@@ -81,8 +82,11 @@ def is_too_large_for_sparse(node: Node, kernel: Kernel) -> bool:
     return node.size * prod(kernel.weight.shape[1:]) > SPARSE_SYNAPSES
 
 
-def make_conv(graph: Graph, kernel: Kernel, common: dict[str, Any]) -> Any:
-    """Make the stock Process; its simulation multiplies by the weights as they are, exponent and all.
+def make_conv(graph: Graph, kernel: Kernel, target: Target, common: dict[str, Any]) -> Any:
+    """Make the stock Process.
+
+    Its simulation ignores `weight_exp` and clips no weight, so it is given weights with the exponent in them; a chip,
+    whose weights have 8 bits, is given both, as the Process documents them.
 
     Lava's image is (height, width, channels), its kernel [out, height, width, in/groups] and mirrored: it convolves,
     where torch and this graph correlate.
@@ -90,10 +94,13 @@ def make_conv(graph: Graph, kernel: Kernel, common: dict[str, Any]) -> Any:
     from lava.proc.conv.process import Conv as LavaConv  # brings scipy.signal, which takes long to import
 
     widen_conv_geometry()
-    weight = kernel.weight.astype(float) if graph.fmt is None else kernel.weight.astype(np.int32) << kernel.weight_exp
-    geometry = kernel.geometry
+    weight, exponent, geometry = kernel.weight.astype(float), 0, kernel.geometry
+    if graph.fmt is not None:
+        exponent = kernel.weight_exp if target == "hardware" else 0
+        weight = kernel.weight.astype(np.int32) << (kernel.weight_exp - exponent)
     return LavaConv(
         weight=np.ascontiguousarray(weight[:, :, ::-1, ::-1].transpose(0, 2, 3, 1)),
+        weight_exp=exponent,
         input_shape=_channels_last(geometry.input_shape),
         stride=geometry.stride,
         padding=geometry.padding,

@@ -1,6 +1,4 @@
-"""Lava's own `Conv`: convolutions and pools of every geometry, equal to the specification; `Sparse` where they are small."""
-
-from math import prod
+"""Lava's own `Conv`: convolutions and pools of every geometry equal the specification; small ones are `Sparse`."""
 
 import numpy as np
 import pytest
@@ -16,10 +14,8 @@ from export.nodes import (
     Input,
     IntegerConv,
     IntegerLIF,
-    IntegerLinear,
     Output,
     Pool,
-    Scale,
     window_count,
 )
 from export.passes.balance_latency import balance_latency
@@ -58,7 +54,7 @@ def random_pool(rng, input_shape, kind):
 
 
 def random_graph(rng, dialect, num_axes):
-    """Spikes into a convolution and neurons, into a pool whose sums go through a second convolution as graded spikes."""
+    """Spikes into a convolution and neurons, then a pool whose sums reach a second convolution as graded spikes."""
     first, shape = random_geometry(rng, num_axes)
     conv = _conv(rng, dialect, shape, first)
     pool = random_pool(rng, conv.shape, "sum" if dialect == "integer" else str(rng.choice(["sum", "average"])))
@@ -127,3 +123,51 @@ def test_every_geometry_is_lavas_own_conv_and_equals_the_specification(dialect, 
         spikes += sum(int(layer.s.sum()) for layer in expected.values())
         silent += sum(int((layer.s.sum(axis=(0, 1)) == 0).sum()) for layer in expected.values())
     assert spikes > 500 and silent > 50 and groups > 2 and (exponents > 3 or dialect == "float")
+
+
+def wide(input_shape, kernel, *, padding=(0, 0), dilation=(1, 1), groups=1, weight_exp=2):
+    """A single convolution over an image, and its neurons."""
+    rng = np.random.default_rng(6)
+    geometry = Convolution(input_shape=input_shape, stride=(1, 2), padding=padding, dilation=dilation, groups=groups)
+    weight = rng.integers(-60, 127, (groups, input_shape[0] // groups, *kernel))
+    conv = IntegerConv(weight_int8=weight, weight_exp=weight_exp, geometry=geometry)
+    nodes = {"x": Input(shape=input_shape), "conv": conv, "l": _neuron(rng, "integer", conv.shape)}
+    return Graph(nodes=nodes, edges=(Edge("x", "conv"), Edge("conv", "l")), dialect="integer", dt_s=1e-3, fmt=FMT)
+
+
+@pytest.mark.parametrize(
+    "graph",
+    [
+        wide((1, 3, 300), (2, 3)),
+        wide((1, 6, 20), (3, 3), padding=(0, 70)),
+        wide((1, 4, 200), (2, 9), dilation=(1, 17)),
+        wide((130, 3, 4), (2, 2), groups=130),
+    ],
+    ids=["image", "padding", "dilation", "groups"],
+)
+def test_lengths_beyond_a_byte_are_what_they_are(graph, monkeypatch):
+    """Lava's model keeps them as int8, in which 2 · 70 is −116."""
+    load_lava()
+    from lava_runtime.processes import convolution
+
+    monkeypatch.setattr(convolution, "SPARSE_SYNAPSES", 0)
+    inputs = {"x": (np.random.default_rng(7).random((5, 1, *graph.nodes["x"].shape)) < 0.3).astype(np.uint8)}
+    assert kinds(graph, inputs)["conv"] == "lava.proc.conv.process"
+    expected = run_integer(graph, inputs)
+    assert expected["l"].s.any() and not expected["l"].s.all()
+    assert_equal_traces(run_processes(graph, inputs, number_format="fixed_pt"), expected)
+
+
+def test_the_unrolled_size_decides():
+    from lava_runtime.processes import convolution
+
+    def kind(side):
+        graph = wide((4, side, 2 * side), (3, 3))
+        weights = graph.nodes["conv"].size * 4 * 9
+        inputs = {"x": np.zeros((1, 1, 4, side, 2 * side), dtype=np.uint8)}
+        return weights, kinds(graph, inputs)["conv"]
+
+    small, is_sparse = kind(100)
+    large, is_conv = kind(400)
+    assert small <= convolution.SPARSE_SYNAPSES < large
+    assert (is_sparse, is_conv) == ("lava.proc.sparse.process", "lava.proc.conv.process")

@@ -4,6 +4,7 @@ import os
 import signal
 import threading
 import time
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -83,7 +84,7 @@ def every_kind():
         "y": Output(shape=(size,)),
     }
     names = ["x", "conv", "hard", "flat", "w", "soft", "scale", "li"]
-    edges = [Edge(a, b) for a, b in zip(names, names[1:], strict=False)]
+    edges = [Edge(*pair) for pair in pairwise(names)]
     edges += [Edge("soft", "back", delay=1), Edge("back", "soft", "recurrent")]
     edges += [Edge("li", "product", "a"), Edge("soft", "product", "b"), Edge("product", "end")]
     edges += [Edge("soft", "drive"), Edge("drive", "dynamic"), Edge("soft", "dynamic", "population")]

@@ -105,7 +105,9 @@ def test_a_fault_becomes_one_line_that_names_the_process(fault, at, phrase):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("at", "phrase"), [(3, "time step 3 of 8, not finished by 'faulty', 'sink', 'well'"), ("init", "building faulty")])
+@pytest.mark.parametrize(
+    ("at", "phrase"), [(3, "time step 3 of 8, not finished by 'faulty', 'sink', 'well'"), ("init", "building faulty")]
+)
 def test_a_standstill_times_out(at, phrase):
     with pytest.raises(LavaRuntimeError, match=phrase):
         run("sleep", at, timeout_s=1.0)
