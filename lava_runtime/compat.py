@@ -110,8 +110,8 @@ def _reshape_without_newshape() -> None:
 def widen_conv_geometry() -> None:
     """Let `Conv` keep strides, paddings and groups as 32-bit integers.
 
-    As its own int8, 2 · 64 zeros of padding wrap to −128, 128 groups do not fit, and numpy >= 2 refuses to add an image
-    of more than 127 pixels to them.
+    Its own int8 has no room for 128 groups; numpy >= 2 neither adds an image of more than 127 pixels to it, nor doubles
+    a padding of 64 without wrapping.
     """
     model = importlib.import_module("lava.proc.conv.models").AbstractPyConvModel
     for name in ("kernel_size", "stride", "padding", "dilation", "groups"):

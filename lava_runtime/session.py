@@ -160,7 +160,7 @@ def _last_step(actors: Sequence[Actor]) -> int:
 
 def _all_built(runtime: GuardedRuntime) -> bool:
     assert runtime.infrastructure is not None
-    return all(actor.built for actor in runtime.infrastructure.actors)
+    return all(actor.built for actor in runtime.infrastructure.actors) and not runtime.infrastructure.faults()
 
 
 @contextmanager
