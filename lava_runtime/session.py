@@ -43,7 +43,7 @@ class Session:
         """Prepare a session.
 
         Args:
-            timeout_s: longest time in seconds in which no actor is built and `steps_done` does not move.
+            timeout_s: longest time in seconds in which no actor is built, enters a time step or counts one.
             description: what the progress bar (on stderr) is called; None shows none.
         """
         self.steps_done: npt.NDArray[np.int64] = shared_array((1,), np.int64)

@@ -249,16 +249,35 @@ def test_a_second_ctrl_c_does_not_stop_the_ending(monkeypatch):
     press.join()
 
 
+class PressingSession(Session):
+    """Presses Ctrl-C when all processes are started."""
+
+    def _build(self, runtime):
+        super()._build(runtime)
+        os.kill(os.getpid(), signal.SIGINT)
+
+
 def test_ctrl_c_that_was_switched_off_stays_off():
+    session = PressingSession()
+    sink, models, store = network(session)
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
-    press = threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT))
     try:
-        press.start()
-        _, store = run()
-        press.join()
+        session.run(sink, NUM_STEPS, number_format="fixed_pt", models=models)
     finally:
         signal.signal(signal.SIGINT, before)
     assert store[-1, 0] == NUM_STEPS - 1
+
+
+def test_a_programs_own_answer_to_ctrl_c_is_given_and_the_run_goes_on():
+    answers = []
+    session = PressingSession()
+    sink, models, store = network(session)
+    before = signal.signal(signal.SIGINT, lambda number, frame: answers.append(number))
+    try:
+        session.run(sink, NUM_STEPS, number_format="fixed_pt", models=models)
+    finally:
+        signal.signal(signal.SIGINT, before)
+    assert answers == [signal.SIGINT] and store[-1, 0] == NUM_STEPS - 1
 
 
 def held():
