@@ -17,7 +17,7 @@ from ..target import Target, check_selected, run_configuration
 from .actors import Actors
 
 LEAVE_S = 5.0
-"""How long actors may take to stop by themselves after a run that succeeded."""
+"""How long actors may take to stop by themselves after a run that succeeded, and threads of ports after any."""
 
 
 class GuardedRuntime(Runtime):
@@ -88,11 +88,18 @@ class GuardedRuntime(Runtime):
                     for port in self.runtime_to_service:
                         port.send(MGMT_COMMAND.STOP)
                     self._messaging_infrastructure.leave(LEAVE_S)
-                self.join()
+                self._end_ports()
         finally:
             if self._messaging_infrastructure is not None:
                 self._messaging_infrastructure.stop()
             self._forget()
+
+    def _end_ports(self) -> None:
+        """End the parent's ports and wait for their threads, which Lava leaves to end some time later."""
+        threads = [thread for port in self._open_ports if (thread := getattr(port, "thread", None)) is not None]
+        self.join()
+        for thread in threads:
+            thread.join(LEAVE_S)
 
     def _forget(self) -> None:
         """Cut the ties that would make Lava stop this runtime again, or keep its arrays for ever."""
