@@ -1,8 +1,9 @@
 """Loads lava-nc 0.10.0, the last release, on Pythons and numpys that are younger than it.
 
-Intel archived Lava in May 2026, so adapting to this one release is safe. Three things are adapted, each as
-narrowly as possible: a dataclass default (Python >= 3.11), the start method that Lava sets at import, and a
-keyword that numpy 2.4 dropped. With them lava-nc's own tests give on 3.11 what they give on 3.10.
+Intel archived Lava in May 2026, so adapting to this one release is safe. Four things are adapted, each as
+narrowly as possible: a dataclass default (Python >= 3.11), the start method that Lava sets at import, a
+keyword that numpy 2.4 dropped, and integers of 8 bits in `Conv`. With them lava-nc's own tests give on 3.11 what
+they give on 3.10.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ from contextlib import ExitStack, contextmanager
 from functools import partial
 from types import ModuleType
 from typing import Any
+
+import numpy as np
 
 from .errors import LavaRuntimeError
 
@@ -102,3 +105,14 @@ def _reshape_without_newshape() -> None:
 
     port.get_transform_func_fwd = lambda self: partial(reshape, shape=self.shape)
     port.get_transform_func_bwd = lambda self: partial(reshape, shape=self.old_shape)
+
+
+def widen_conv_geometry() -> None:
+    """Let `Conv` keep strides, paddings and groups as 32-bit integers.
+
+    Its own int8 has no room for 128 groups; numpy >= 2 neither adds an image of more than 127 pixels to it, nor doubles
+    a padding of 64 without wrapping.
+    """
+    model = importlib.import_module("lava.proc.conv.models").AbstractPyConvModel
+    for name in ("kernel_size", "stride", "padding", "dilation", "groups"):
+        getattr(model, name).d_type = np.int32

@@ -14,6 +14,7 @@ from .compat import load_lava
 from .layers import neurons
 from .preconditions import TIMEOUT_S, NumberFormat, check_run
 from .saturations import count_saturations
+from .target import Target, check_deployable, check_target
 
 
 def run_processes(
@@ -23,6 +24,7 @@ def run_processes(
     number_format: NumberFormat,
     progress: bool = False,
     timeout_s: float = TIMEOUT_S,
+    target: Target = "simulation",
 ) -> Trace:
     """Run a graph on Lava, one Process per node, stock Processes wherever they can express the node.
 
@@ -35,29 +37,34 @@ def run_processes(
         number_format: `fixed_pt` (bit-accurate) or `floating_pt` (double precision).
         progress: show a progress bar on stderr.
         timeout_s: longest time in seconds without a finished time step.
+        target: `simulation`, or `hardware` for a Loihi 2 behind Intel's extension, which gives spikes only.
 
     Returns:
         The trace of every neuron node: `s` uint8 [T, B, n]; `v` int64 or float64 [T, B, n], None where nothing is
-        kept; `theta` int64 [T, B] where a controller sets the threshold.
+        kept, or on hardware; `theta` int64 [T, B] where a controller sets the threshold.
 
     Raises:
         ExportError: a loop of the graph has more synapse layers than steps of delay.
-        LavaRuntimeError: Lava is missing, cannot run the graph, failed or stood still.
+        LavaRuntimeError: Lava is missing, cannot run the graph there, failed or stood still.
         InputDataError: the inputs do not fit the graph.
     """
+    check_target(target, "processes", number_format)
     num_steps, batch = check_run(graph, inputs, number_format)
     timed = balance_latency(graph)
+    if target == "hardware":
+        check_deployable(timed)
     load_lava()
     from .processes.network import build_network
     from .session import Session
 
     session = Session(timeout_s=timeout_s, description="Lava processes" if progress else None)
-    network = build_network(timed, inputs, session.steps_done)
+    network = build_network(timed, inputs, session.steps_done, target)
     session.run(
         network.processes["sink"],
         num_steps * batch + max(timed.latency.values()),
         number_format=number_format,
         models=network.models,
+        target=target,
     )
     trace = {
         name: LayerTrace(

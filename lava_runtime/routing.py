@@ -116,8 +116,17 @@ def is_stock_neuron(graph: Graph, name: str) -> bool:
 
 def is_stock(graph: Graph) -> bool:
     """Tell whether Lava's own Processes express every node and edge of a graph in "lava" timing."""
-    if graph.of_type((*PRODUCTS, LI)) or not all(is_stock_neuron(graph, name) for name in neurons(graph)):
-        return False
-    relays = [name for name in graph.of_type(Reshape) if not is_passed_on(graph, name)]
-    routes = [route(graph, edge) for edge in graph.edges if not isinstance(graph.nodes[edge.source], Input)]
-    return not relays and all(way.is_direct for way in routes)
+    return not not_stock(graph)
+
+
+def not_stock(graph: Graph) -> tuple[str, ...]:
+    """Return what no Process of Lava's own expresses, of a graph in "lava" timing: nodes, and edges as `a → b`."""
+    ours = list(graph.of_type((*PRODUCTS, LI)))
+    ours += [name for name in neurons(graph) if not is_stock_neuron(graph, name)]
+    ours += [name for name in graph.of_type(Reshape) if not is_passed_on(graph, name)]
+    waiting = [
+        f"{edge.source} → {edge.target}"
+        for edge in graph.edges
+        if not isinstance(graph.nodes[edge.source], Input) and not route(graph, edge).is_direct
+    ]
+    return (*ours, *waiting)

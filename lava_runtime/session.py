@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -20,10 +20,12 @@ from tqdm import tqdm
 
 from hardware_profiles.interrupts import raise_if_interrupted
 
+from .backend.actors import Actor, Fault
 from .backend.runtime import GuardedRuntime
 from .errors import LavaRuntimeError
 from .preconditions import TIMEOUT_S
 from .shared_memory import shared_array
+from .target import Target
 
 TICK_S = (0.001, 0.05)
 """Shortest and longest sleep between two looks at the actors."""
@@ -41,7 +43,7 @@ class Session:
         """Prepare a session.
 
         Args:
-            timeout_s: longest time in seconds in which no actor is built and `steps_done` does not move.
+            timeout_s: longest time in seconds in which no actor is built, enters a time step or counts one.
             description: what the progress bar (on stderr) is called; None shows none.
         """
         self.steps_done: npt.NDArray[np.int64] = shared_array((1,), np.int64)
@@ -56,6 +58,7 @@ class Session:
         number_format: str,
         models: Mapping[Any, type],
         counted_steps: int | None = None,
+        target: Target = "simulation",
     ) -> None:
         """Run the network of `process` for `num_steps` time steps and end it.
 
@@ -65,70 +68,104 @@ class Session:
             number_format: the tag that selects ProcessModels, `fixed_pt` or `floating_pt`.
             models: Process instance to ProcessModel class, where the tag is not to decide.
             counted_steps: what `steps_done` reaches, if Lava's time steps are not the steps that are counted.
+            target: where it runs.
 
         Raises:
             LavaRuntimeError: a process raised, died or stopped advancing; all are ended before this rises.
         """
-        runtime = GuardedRuntime.compile(process, number_format, models)
-        total, succeeded = counted_steps or num_steps, False
-        try:
-            with _ctrl_c_postponed(), _single_threaded_torch():
-                runtime.build()
-            self._until(runtime, lambda: _all_built(runtime), total)
-            runtime.begin(num_steps)
-            with tqdm(total=total, desc=self._description, unit="step", disable=self._description is None) as bar:
-                self._until(runtime, runtime.done, total, bar)
-            succeeded = True
-        finally:
-            with _ctrl_c_postponed():
+        runtime = GuardedRuntime.compile(process, number_format, models, target)
+        with _ctrl_c_at_safe_points() as safe_point:
+            succeeded = False
+            try:
+                self._build(runtime)
+                self._until(runtime, safe_point, lambda: _all_built(runtime), num_steps)
+                runtime.begin(num_steps)
+                with tqdm(
+                    total=counted_steps or num_steps,
+                    desc=self._description,
+                    unit="step",
+                    disable=self._description is None,
+                ) as bar:
+                    self._until(runtime, safe_point, runtime.done, num_steps, bar)
+                succeeded = True
+            finally:
                 runtime.end(gently=succeeded)
 
-    def _until(self, runtime: GuardedRuntime, reached: Any, num_steps: int, bar: Any = None) -> None:
+    def _build(self, runtime: GuardedRuntime) -> None:
+        try:
+            with _single_threaded_torch():
+                runtime.build()
+        except (OSError, EOFError, MemoryError) as error:
+            raise LavaRuntimeError(
+                f"Lava run: its processes cannot be started ({type(error).__name__}: {error}); "
+                "free memory, /dev/shm or processes, and run again"
+            ) from error
+
+    def _until(
+        self,
+        runtime: GuardedRuntime,
+        safe_point: Callable[[], None],
+        reached: Callable[[], bool],
+        num_steps: int,
+        bar: Any = None,
+    ) -> None:
         """Watch the actors until `reached()`; raise on faults and on standstill."""
         assert runtime.infrastructure is not None
         began = moved = time.monotonic()
-        seen: tuple[int, int] | None = None
+        seen: tuple[int, int, int] | None = None
         while True:
+            safe_point()
             raise_if_interrupted()
             actors = runtime.infrastructure.actors
-            faults = [(actor.name, fault) for actor in actors if (fault := actor.fault())]
+            has_failed = bool(runtime.infrastructure.faults())
             is_reached = reached()
             if bar is not None:
                 bar.update(int(self.steps_done[0]) - bar.n)
             if is_reached:
                 return
-            if faults:
-                raise LavaRuntimeError(self._sentence(*_most_telling(faults), num_steps))
+            if has_failed:
+                raise LavaRuntimeError(_sentence(runtime.infrastructure.cause(), actors, num_steps))
             now = time.monotonic()
-            state = (sum(actor.built for actor in actors), int(self.steps_done[0]))
+            state = (
+                sum(actor.built for actor in actors),
+                sum(actor.step for actor in actors),
+                int(self.steps_done[0]),
+            )
             if state != seen:
                 seen, moved = state, now
             if now - moved > self._timeout_s:
-                raise LavaRuntimeError(self._standstill([a.name for a in actors if not a.built], num_steps))
+                raise LavaRuntimeError(self._standstill(actors, num_steps))
             runtime.infrastructure.wait(float(np.clip((now - began) / 20, *TICK_S)))
 
-    def _sentence(self, name: str, fault: str, num_steps: int) -> str:
-        return (
-            f"Lava process '{name}': {fault} after {int(self.steps_done[0])} of {num_steps} steps; "
-            "a ProcessModel must run to the end, correct it and run again"
-        )
-
-    def _standstill(self, unbuilt: list[str], num_steps: int) -> str:
-        where = f"building {', '.join(unbuilt)}" if unbuilt else f"step {int(self.steps_done[0]) + 1} of {num_steps}"
+    def _standstill(self, actors: Sequence[Actor], num_steps: int) -> str:
+        unbuilt = [actor.name for actor in actors if not actor.built]
+        if unbuilt:
+            where = f"building {', '.join(unbuilt)}"
+        else:
+            busy = ", ".join(sorted(f"'{actor.name}'" for actor in actors if actor.is_busy))
+            where = f"time step {_last_step(actors)} of {num_steps}, not finished by {busy or 'the runtime service'}"
         return (
             f"Lava run: stands still at {where}, allowed are {self._timeout_s:g} s without progress; "
             "raise the timeout, or look for a ProcessModel that waits"
         )
 
 
+def _sentence(fault: Fault, actors: Sequence[Actor], num_steps: int) -> str:
+    step = fault.actor.step or _last_step(actors)  # a service has no steps of its own
+    when = f"in time step {step} of {num_steps}" if step else "before the first time step"
+    return (
+        f"Lava process '{fault.actor.name}': {fault.phrase} {when}; "
+        "a ProcessModel must run to the end, correct it and run again"
+    )
+
+
+def _last_step(actors: Sequence[Actor]) -> int:
+    return max(actor.step for actor in actors)
+
+
 def _all_built(runtime: GuardedRuntime) -> bool:
     assert runtime.infrastructure is not None
-    return all(actor.built for actor in runtime.infrastructure.actors)
-
-
-def _most_telling(faults: list[tuple[str, str]]) -> tuple[str, str]:
-    """Prefer an exception's own words over an exit code, which often is only its consequence."""
-    return next((fault for fault in faults if fault[1].startswith("raised")), faults[0])
+    return all(actor.built for actor in runtime.infrastructure.actors) and not runtime.infrastructure.faults()
 
 
 @contextmanager
@@ -147,19 +184,26 @@ def _single_threaded_torch() -> Iterator[None]:
 
 
 @contextmanager
-def _ctrl_c_postponed() -> Iterator[None]:
-    """Let Ctrl-C wait: inside a fork Python can swallow it, and a second one must not stop the ending.
+def _ctrl_c_at_safe_points() -> Iterator[Callable[[], None]]:
+    """Let Ctrl-C wait until the yielded function is called, or the block ends.
 
-    A signal mask would not do: Python's resource tracker lifts it, and other threads have their own.
+    Raised just anywhere it could be swallowed inside a fork, or cut the ending of actors short. A signal mask would
+    not do: Python's resource tracker lifts it, and other threads have their own.
     """
-    if threading.current_thread() is not threading.main_thread():
-        yield
+    before = signal.getsignal(signal.SIGINT)
+    if threading.current_thread() is not threading.main_thread() or not callable(before):
+        yield lambda: None
         return
     arrived: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: arrived.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
+
+    def safe_point() -> None:
         if arrived:
-            signal.raise_signal(signal.SIGINT)
+            arrived.clear()
+            before(signal.SIGINT, None)
+
+    signal.signal(signal.SIGINT, lambda number, frame: arrived.append(number))
+    try:
+        yield safe_point
+    finally:
+        signal.signal(signal.SIGINT, before)
+        safe_point()

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from export.graph import Edge, Graph
+from export.interpreters.integer_steps import send
 from export.nodes import (
     LI,
     NEURONS,
@@ -97,7 +98,8 @@ class _Sender:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        self._matrix = None if isinstance(node, (Product, MatMul, LI, Output)) else to_sparse(node)
+        unrolled = not isinstance(node, (Product, MatMul, LI, Output, IntegerConv))
+        self._matrix = to_sparse(node) if unrolled else None
 
     def __call__(self, ports: list[Array], before: Array) -> Array:
         """Return what the node sends, from its ports [B, *shape] and what it sent before [B, size]."""
@@ -106,13 +108,15 @@ class _Sender:
             return ports[0] * ports[1]
         if isinstance(node, MatMul):
             return np.asarray(ports[0] @ ports[1])
+        if isinstance(node, IntegerConv):  # unrolled, the one of a large image has more weights than memory
+            return send(node, {"input": ports[0]}).reshape(batch, -1)
         x = ports[0].reshape(batch, -1)
         if isinstance(node, LI):
             return np.asarray(node.beta.ravel().astype(float) * before + x)
         if self._matrix is None:
             return x
         y = np.asarray((self._matrix @ x.T).T)
-        if isinstance(node, (IntegerLinear, IntegerConv, IntegerScale)):
+        if isinstance(node, (IntegerLinear, IntegerScale)):
             return np.asarray(shift(y, node.weight_exp))
         if isinstance(node, (Linear, Conv)) and node.bias is not None:
             y = y + bias_values(node)

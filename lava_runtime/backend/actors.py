@@ -1,4 +1,4 @@
-"""The OS processes of a run: they report how they end, ignore Ctrl-C, and never outlive their parent."""
+"""The OS processes of a run: they tell where they are and how they end, and never outlive their parent."""
 
 from __future__ import annotations
 
@@ -9,17 +9,26 @@ import signal
 import sys
 import time
 import warnings
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
-from typing import Any
+from typing import Any, NamedTuple
 
+import numpy as np
+from lava.magma.core.model.py.model import PyLoihiProcessModel
 from lava.magma.runtime.message_infrastructure.multiprocessing import MultiProcessing
 from lava.magma.runtime.message_infrastructure.shared_memory_manager import SharedMemoryManager
 
 from ..compat import START_METHOD
+from ..shared_memory import shared_array
 
 PR_SET_PDEATHSIG = 1
 """Linux `prctl(2)`: the signal that a process gets when its parent dies."""
+USUAL_CAUSES = {signal.SIGKILL: " (often for want of memory)", signal.SIGBUS: " (often because /dev/shm is full)"}
+"""What usually sends the signals that nobody in a run sends."""
+WORDS_S = 1.0
+"""How long to wait for the words of an exception when processes have ended already."""
 
 
 def follow_parent() -> None:
@@ -32,17 +41,42 @@ def follow_parent() -> None:
         os._exit(1)  # it died before the signal was asked for
 
 
-def _act(builder: Any, report: Connection) -> None:
+def _act(builder: Any, report: Connection, clock: Any) -> None:
     """Build and run one ProcessModel or RuntimeService; send "" once built, one line on failure."""
     follow_parent()
     try:
         model = builder.build()
+        if isinstance(model, PyLoihiProcessModel):
+            _keep_time(model, clock)
         report.send("")
         model.start()
     except BaseException as error:
-        lines = str(error).splitlines() or ["without a message"]
-        report.send(f"{type(error).__name__}: {lines[0]}")
+        report.send(_one_line(error))
         sys.exit(1)
+
+
+def _keep_time(model: PyLoihiProcessModel, clock: Any) -> None:
+    """Let a ProcessModel note which time step it is in before it enters it: a killed one cannot tell any more."""
+
+    def noting(handle: Callable[[], None], steps: int) -> Callable[[], None]:
+        def phase() -> None:
+            clock[:] = model.time_step + steps, True
+            handle()
+            clock[1] = False
+
+        return phase
+
+    handlers = model._cmd_handlers
+    for phase in (model.Phase.SPK, model.Phase.PRE_MGMT, model.Phase.LRN, model.Phase.POST_MGMT):
+        handlers[phase[0]] = noting(handlers[phase[0]], int(phase is model.Phase.SPK))
+
+
+def _one_line(error: BaseException) -> str:
+    try:
+        text = str(error)
+    except Exception:
+        text = ""
+    return f"{type(error).__name__}: {(text.strip().splitlines() or ['without a message'])[0]}"
 
 
 class Actor:
@@ -53,12 +87,14 @@ class Actor:
         built: whether its model exists.
     """
 
-    def __init__(self, builder: Any) -> None:
+    def __init__(self, builder: Any, name: str) -> None:
         context: Any = multiprocessing.get_context(START_METHOD)
-        self.name = "runtime service"
+        self.name = name
         self.built = False
+        self._raised: str | None = None
+        self._clock = shared_array((2,), np.int64)
         self._report, theirs = context.Pipe(duplex=False)
-        self.process: ForkProcess = context.Process(target=_act, args=(builder, theirs), daemon=True)
+        self.process: ForkProcess = context.Process(target=_act, args=(builder, theirs, self._clock), daemon=True)
         with warnings.catch_warnings():
             # Python 3.12 warns of fork beside threads; Lava's own port threads hold no locks that children need
             warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
@@ -66,25 +102,38 @@ class Actor:
         theirs.close()
 
     @property
+    def step(self) -> int:
+        """The time step that its ProcessModel entered last, from 1; 0 before the first, and of services."""
+        return int(self._clock[0])
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether its ProcessModel has not come to the end of the time step that it entered."""
+        return bool(self._clock[1])
+
+    @property
     def handles(self) -> list[Any]:
         """What becomes ready when the process reports or ends."""
         return [self._report, self.process.sentinel]
 
-    def fault(self) -> str | None:
-        """Return why it failed, in one phrase, or None while it is well."""
+    def fault(self) -> Fault | None:
+        """Return why it failed, or None while it is well."""
         ended = not self.process.is_alive()
         while self._report.poll():
             try:
                 message = self._report.recv()
             except EOFError:
                 break
-            if message:
-                return f"raised {message}"
-            self.built = True
+            self._raised = message or None
+            self.built = True if not message else self.built
+        if self._raised:
+            return Fault(self, f"raised {self._raised}", is_telling=True)
         if not ended:
             return None
         code = self.process.exitcode or 0
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        if code < 0:
+            return Fault(self, f"was killed by {_signal_name(-code)}", is_telling=True)
+        return Fault(self, f"exited with code {code}", is_telling=False)
 
     def end(self) -> None:
         """Kill the process if it still runs, and wait for it."""
@@ -95,8 +144,37 @@ class Actor:
         self._report.close()
 
 
+class Fault(NamedTuple):
+    """Why an actor failed.
+
+    Attributes:
+        actor: which one.
+        phrase: what happened to it.
+        is_telling: whether that explains itself; a mere exit can follow from another actor's exception.
+    """
+
+    actor: Actor
+    phrase: str
+    is_telling: bool
+
+
+def _signal_name(number: int) -> str:
+    if number not in set(signal.Signals):  # most real-time signals have no name
+        return f"signal {number}"
+    return signal.Signals(number).name + USUAL_CAUSES.get(signal.Signals(number), "")
+
+
 class Actors(MultiProcessing):
     """Lava's message infrastructure with our OS processes."""
+
+    def __init__(self, names: Mapping[Any, str]) -> None:
+        """Prepare the infrastructure.
+
+        Args:
+            names: builder of a ProcessModel to the name of its Process.
+        """
+        super().__init__()
+        self._names = {id(builder): name for builder, name in names.items()}
 
     def start(self) -> None:
         """Start the manager of Lava's channels."""
@@ -105,7 +183,7 @@ class Actors(MultiProcessing):
 
     def build_actor(self, target_fn: Any, builder: Any, exception_q: Any = None) -> Actor:
         """Fork an actor; Lava's own target and queue, which lose errors, are left aside."""
-        actor = Actor(builder)
+        actor = Actor(builder, self._names.get(id(builder), "runtime service"))
         self._actors.append(actor)
         return actor
 
@@ -113,12 +191,32 @@ class Actors(MultiProcessing):
         """Return when an actor reports or ends, at the latest after `timeout_s`."""
         wait([handle for actor in self._actors for handle in actor.handles], timeout_s)
 
+    def faults(self) -> list[Fault]:
+        """Return the faults of all actors."""
+        return [fault for actor in self._actors if (fault := actor.fault())]
+
+    def cause(self) -> Fault:
+        """Return the fault that explains the others; at least one actor has failed.
+
+        When a ProcessModel raises, Lava's service may tell all others to stop before the exception's words arrive.
+        """
+        deadline = time.monotonic() + WORDS_S
+        while not any(fault.is_telling for fault in self.faults()) and time.monotonic() < deadline:
+            time.sleep(0.01)
+        return min(self.faults(), key=lambda fault: (not fault.is_telling, fault.actor.step))
+
     def stop(self) -> None:
         """End every actor and the manager."""
-        for actor in self._actors:
-            actor.end()
-        self._actors.clear()
-        self._smm.shutdown()
+        try:
+            for actor in self._actors:
+                actor.end()
+            self._actors.clear()
+        finally:
+            segments = list(self._smm._shared_memory_handles)
+            self._smm.shutdown()
+            for segment in segments:  # gone already, unless the manager was killed
+                with suppress(FileNotFoundError):
+                    segment.unlink()
 
     def leave(self, timeout_s: float) -> None:
         """Give the actors time to end by themselves."""

@@ -10,38 +10,46 @@ from lava.magma.compiler.compiler import Compiler
 from lava.magma.core.process.message_interface_enum import ActorType
 from lava.magma.core.process.process import ProcessServer
 from lava.magma.core.run_conditions import RunSteps
-from lava.magma.core.run_configs import Loihi2SimCfg
 from lava.magma.runtime.mgmt_token_enums import MGMT_COMMAND, MGMT_RESPONSE, enum_equal
 from lava.magma.runtime.runtime import Runtime
 
+from ..target import Target, check_selected, run_configuration
 from .actors import Actors
 
 LEAVE_S = 5.0
-"""How long actors may take to stop by themselves after a run that succeeded."""
+"""How long actors may take to stop by themselves after a run that succeeded, and threads of ports after any."""
 
 
 class GuardedRuntime(Runtime):
     """Builds, starts and ends the actors of a compiled network without ever waiting for one of them."""
 
     @classmethod
-    def compile(cls, process: Any, number_format: str, models: Mapping[Any, type]) -> GuardedRuntime:
+    def compile(
+        cls, process: Any, number_format: str, models: Mapping[Any, type], target: Target = "simulation"
+    ) -> GuardedRuntime:
         """Compile the network that `process` is part of.
 
         Args:
             process: any Process of the network.
             number_format: the tag by which ProcessModels are selected.
             models: Process instance to ProcessModel, where the tag is not to decide.
+            target: where it runs.
+
+        Raises:
+            LavaRuntimeError: on hardware, a Process would be simulated.
         """
-        configuration = Loihi2SimCfg(select_tag=number_format, exception_proc_model_map=dict(models))
-        executable = Compiler().compile(process, configuration)
+        executable = Compiler().compile(process, run_configuration(target, number_format, models))
         # every Compiler adds one more handler to the same logger
         logging.getLogger(Compiler.__module__).handlers.clear()
+        if target == "hardware":
+            check_selected(executable.proc_builders, models)
         runtime = cls(executable, ActorType.MultiProcessing)
         executable.assign_runtime_to_all_processes(runtime)
         return runtime
 
     def _build_message_infrastructure(self) -> None:
-        self._messaging_infrastructure = Actors()
+        builders = self._executable.proc_builders
+        self._messaging_infrastructure = Actors({builder: process.name for process, builder in builders.items()})
         self._messaging_infrastructure.start()
 
     @property
@@ -56,31 +64,42 @@ class GuardedRuntime(Runtime):
         self._build_channels()
         self._build_sync_channels()
         self._build_processes()
-        for process, actor in zip(self._executable.proc_builders, self._messaging_infrastructure.actors, strict=True):
-            actor.name = process.name
         self._build_runtime_services()
         self._start_ports()
         self._is_initialized = True
 
     def begin(self, num_steps: int) -> None:
         """Start `num_steps` time steps and return at once."""
+        self._num_done = 0  # a chip and its host have a service each
         self.start(RunSteps(num_steps=num_steps, blocking=False))
 
     def done(self) -> bool:
         """Return whether the steps that were begun are over."""
-        (port,) = self.service_to_runtime
-        return bool(port.probe()) and enum_equal(port.recv(), MGMT_RESPONSE.DONE)
+        for port in self.service_to_runtime:
+            if port.probe() and enum_equal(port.recv(), MGMT_RESPONSE.DONE):
+                self._num_done += 1
+        return self._num_done == len(self.service_to_runtime)
 
     def end(self, *, gently: bool) -> None:
         """End all actors: by Lava's own STOP where `gently`, by SIGKILL where that does not help."""
-        if self._messaging_infrastructure is not None:
-            if gently:
-                for port in self.runtime_to_service:
-                    port.send(MGMT_COMMAND.STOP)
-                self._messaging_infrastructure.leave(LEAVE_S)
-            self.join()
-            self._messaging_infrastructure.stop()
-        self._forget()
+        try:
+            if self._messaging_infrastructure is not None:
+                if gently:
+                    for port in self.runtime_to_service:
+                        port.send(MGMT_COMMAND.STOP)
+                    self._messaging_infrastructure.leave(LEAVE_S)
+                self._end_ports()
+        finally:
+            if self._messaging_infrastructure is not None:
+                self._messaging_infrastructure.stop()
+            self._forget()
+
+    def _end_ports(self) -> None:
+        """End the parent's ports and wait for their threads, which Lava leaves to end some time later."""
+        threads = [thread for port in self._open_ports if (thread := getattr(port, "thread", None)) is not None]
+        self.join()
+        for thread in threads:
+            thread.join(LEAVE_S)
 
     def _forget(self) -> None:
         """Cut the ties that would make Lava stop this runtime again, or keep its arrays for ever."""

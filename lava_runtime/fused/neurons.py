@@ -81,8 +81,8 @@ class FusedNeuron:
         if isinstance(self._node, DYNAMIC):
             return kernels.FORGET
         reset = getattr(self._node, "reset", "none")
-        # what a hard reset has just zeroed does not lie above a constant threshold, unless that is negative
-        never_owes = self._at_once and not self._inhibits and self.heights is not None and self.heights.min() >= 0
+        # what a hard reset has just zeroed does not lie above a constant threshold, which is positive
+        never_owes = self._at_once and not self._inhibits and self.heights is not None
         return kernels.FORGET if never_owes and reset in ("zero", "clear") else RESETS[reset]
 
     def lifted(self, values: Array) -> Array:

@@ -33,6 +33,8 @@ from hardware_profiles.arithmetic import IntegerFormat
 
 from ..layers import Neuron
 from ..routing import folded_bias, is_stock_neuron
+from ..target import Target
+from .convolution import is_too_large_for_sparse, kernel_of, make_conv
 from .dynamic_threshold_lif import process as dynamic
 from .snntorch_neuron.process import SnnTorchNeuron
 
@@ -51,12 +53,18 @@ def lava_format() -> IntegerFormat:
     )
 
 
-def make_synapses(graph: Graph, name: str) -> Any:
-    """Make the stock Process of a linear node: `Dense` for one matrix, `Sparse` for all that unroll into one."""
+def make_synapses(graph: Graph, name: str, target: Target) -> Any:
+    """Make the stock Process of a linear node: `Dense` for one matrix, `Conv` for large images, else `Sparse`.
+
+    On a chip every convolution is `Conv`: its cores share the kernel.
+    """
     node = graph.nodes[name]
     sources = graph.sources(name)
     is_binary = len(sources) == 1 and carries_spikes(graph, sources[0])
     common = {"name": name, "num_message_bits": 0 if is_binary else GRADED_BITS}
+    kernel = kernel_of(node)
+    if kernel is not None and (target == "hardware" or is_too_large_for_sparse(node, kernel)):
+        return make_conv(graph, kernel, target, common)
     is_dense = isinstance(node, (Linear, IntegerLinear)) and not node.positions
     process = Dense if is_dense else Sparse
     if isinstance(node, (Linear, IntegerLinear)) and not node.positions:

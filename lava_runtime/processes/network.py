@@ -3,7 +3,8 @@
 | node | Process | |
 |---|---|---|
 | Linear | `Dense` | stock |
-| Linear over positions, Conv, Scale, Pool, Gather, Reduce | `Sparse`, unrolled | stock |
+| Conv, Pool, where their unrolled matrix is large | `Conv` | stock |
+| all other Conv, Pool; Linear over positions, Scale, Gather, Reduce | `Sparse`, unrolled | stock |
 | LIF, hard reset at once, constant threshold | `LIFReset`: `LIF` that starts anew at each sample | stock |
 | CubaLIF, the same, without bias | `LIFReset` with `du` | stock |
 | all other LIF, CubaLIF; AlphaLIF; Threshold | `SnnTorchNeuron` | ours |
@@ -52,6 +53,7 @@ from ..errors import LavaRuntimeError
 from ..layers import COUNTED_PORT, controller_name, neurons
 from ..routing import Route, is_folded, is_passed_on, own_bias, route
 from ..shared_memory import shared_array
+from ..target import Target
 from .delay_line.process import DelayLine
 from .leaky_integrator.process import LeakyIntegrator
 from .makers import lava_format, make_count, make_neuron, make_synapses
@@ -59,6 +61,7 @@ from .memory_sink.models import sink_model
 from .memory_sink.process import MemorySink, Record
 from .memory_source.models import source_model
 from .memory_source.process import MemorySource, Stream
+from .ports import connect
 from .product.process import SignalProduct
 from .threshold_controller.process import ThresholdController
 
@@ -78,13 +81,16 @@ class Network:
     stores: Mapping[tuple[str, str], Array]
 
 
-def build_network(graph: Graph, inputs: Mapping[str, Array], steps_done: npt.NDArray[np.int64]) -> Network:
+def build_network(
+    graph: Graph, inputs: Mapping[str, Array], steps_done: npt.NDArray[np.int64], target: Target = "simulation"
+) -> Network:
     """Make the Processes of a verified graph.
 
     Args:
         graph: float or integer dialect, "lava" timing.
         inputs: name to [T, B, *shape].
         steps_done: int64 [1], shared; see `session.Session`.
+        target: on hardware convolutions keep their kernels, and membranes, which no message carries, are not recorded.
 
     Raises:
         LavaRuntimeError: stock Lava cannot run this graph.
@@ -94,14 +100,16 @@ def build_network(graph: Graph, inputs: Mapping[str, Array], steps_done: npt.NDA
             f"graph: has the integer widths {graph.fmt}, stock Lava has {lava_format()}; use granularity 'fused'"
         )
     assert graph.timing == "lava"
-    return _Builder(graph, inputs, steps_done).build()
+    return _Builder(graph, inputs, steps_done, target).build()
 
 
 class _Builder:
     """Collects Processes and their connections, node by node."""
 
-    def __init__(self, graph: Graph, inputs: Mapping[str, Array], steps_done: npt.NDArray[np.int64]) -> None:
-        self._graph = graph
+    def __init__(
+        self, graph: Graph, inputs: Mapping[str, Array], steps_done: npt.NDArray[np.int64], target: Target
+    ) -> None:
+        self._graph, self._target = graph, target
         self._num_steps, self._batch = next(iter(inputs.values())).shape[:2]
         self._inputs = {name: array.reshape(self._num_steps, self._batch, -1) for name, array in inputs.items()}
         self._steps_done = steps_done
@@ -124,7 +132,7 @@ class _Builder:
             self._observe(name)
         source = MemorySource(streams=self._streams, name="source")
         for port, listener in self._listeners:
-            getattr(source, port).connect(listener)
+            connect(getattr(source, port), listener)
         sink = MemorySink(records=self._records, steps_done=self._steps_done, name="sink")
         for port, observed in self._observed:
             if self._records[port].what == "message":
@@ -143,7 +151,7 @@ class _Builder:
         if isinstance(node, (Input, Output)) or is_passed_on(self._graph, name):
             return {}
         if isinstance(node, (*SYNAPSES, *REARRANGEMENTS)):
-            process = make_synapses(self._graph, name)
+            process = make_synapses(self._graph, name, self._target)
             self._add(name, process, process.a_out)
             return {"input": process.s_in}
         if isinstance(node, PRODUCTS):
@@ -200,7 +208,7 @@ class _Builder:
         outlet = self._outlets[way.origin]
         if not way.is_direct:
             outlet = self._delayed(way)
-        outlet.connect(entrance)
+        connect(outlet, entrance)
         bias = own_bias(node)
         if bias is not None and not is_folded(self._graph, edge):
             constant = np.broadcast_to(bias, (self._num_steps, self._batch, len(bias)))
@@ -211,14 +219,14 @@ class _Builder:
         name = f"{way.origin}@{way.wait}-{way.silent}"
         if name not in self._processes:
             line = DelayLine(
-                shape=self._outlets[way.origin].shape,
+                shape=(self._graph.nodes[way.origin].size,),
                 delay=way.wait,
                 silent=way.silent,
                 interval=self._num_steps,
                 lag=way.lag,
                 name=name,
             )
-            self._outlets[way.origin].connect(line.s_in)
+            connect(self._outlets[way.origin], line.s_in)
             self._processes[name] = line
         return self._processes[name].s_out
 
@@ -234,7 +242,7 @@ class _Builder:
         """Record a neuron layer's spikes, and its membranes if it has any."""
         node, process = neurons(self._graph)[name], self._processes[name]
         self._record(name, "s", process.s_out, (node.size,), np.uint8)
-        if not isinstance(node, (Threshold, IntegerThreshold)):
+        if not isinstance(node, (Threshold, IntegerThreshold)) and self._target == "simulation":
             self._record(name, "v", process.v, (node.size,), float if self._graph.fmt is None else np.int32)
 
     def _record(self, name: str, what: str, observed: Any, shape: tuple[int, ...], dtype: Any) -> None:

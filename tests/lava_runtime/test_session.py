@@ -81,13 +81,21 @@ def test_a_run_that_succeeds_gives_all_steps_and_leaves_nothing(created):
 @pytest.mark.parametrize(
     ("fault", "at", "phrase"),
     [
-        ("raise", 3, "'faulty': raised ZeroDivisionError: no way after 2 of 8 steps"),
-        ("raise", "init", "'faulty': raised ZeroDivisionError: no way after 0 of 8 steps"),
-        ("unpicklable", 3, "'faulty': raised Unpicklable: odd"),
-        ("exit", 3, "'faulty': exited with code 7"),
-        ("exit", "init", "'faulty': exited with code 7"),
-        ("leave", 3, "'faulty': exited with code 0"),
-        ("kill", 3, "'faulty': was killed by SIGKILL"),
+        ("raise", 3, "'faulty': raised ZeroDivisionError: no way in time step 3 of 8"),
+        ("raise", "init", "'faulty': raised ZeroDivisionError: no way before the first time step"),
+        ("unpicklable", 3, "'faulty': raised Unpicklable: odd in time step 3 of 8"),
+        ("unprintable", 3, "'faulty': raised Unprintable: without a message in time step 3 of 8"),
+        ("memory", 3, "'faulty': raised MemoryError: no 9 GiB left in time step 3 of 8"),
+        ("memory", "init", "'faulty': raised MemoryError: no 9 GiB left before the first time step"),
+        ("leave politely", 3, "'faulty': raised SystemExit: 0 in time step 3 of 8"),
+        ("close", 3, "'faulty': raised AttributeError: 'NoneType' object has no attribute 'release' in time step 3"),
+        ("exit", 3, "'faulty': exited with code 7 in time step 3 of 8"),
+        ("exit", "init", "'faulty': exited with code 7 before the first time step"),
+        ("leave", 3, "'faulty': exited with code 0 in time step 3 of 8"),
+        ("kill", 3, "'faulty': was killed by SIGKILL (often for want of memory) in time step 3 of 8"),
+        ("kill", "init", "'faulty': was killed by SIGKILL (often for want of memory) before the first time step"),
+        ("segfault", 3, "'faulty': was killed by SIGSEGV in time step 3 of 8"),
+        ("unusual signal", 3, f"'faulty': was killed by signal {signal.SIGRTMIN + 5} in time step 3 of 8"),
     ],
 )
 def test_a_fault_becomes_one_line_that_names_the_process(fault, at, phrase):
@@ -97,7 +105,9 @@ def test_a_fault_becomes_one_line_that_names_the_process(fault, at, phrase):
     assert "\n" not in str(caught.value)
 
 
-@pytest.mark.parametrize(("at", "phrase"), [(3, "step 3 of 8"), ("init", "building faulty")])
+@pytest.mark.parametrize(
+    ("at", "phrase"), [(3, "time step 3 of 8, not finished by 'faulty', 'sink', 'well'"), ("init", "building faulty")]
+)
 def test_a_standstill_times_out(at, phrase):
     with pytest.raises(LavaRuntimeError, match=phrase):
         run("sleep", at, timeout_s=1.0)

@@ -1,5 +1,8 @@
+import ctypes
+import faulthandler
 import os
 import signal
+import sys
 import time
 
 import numpy as np
@@ -18,11 +21,27 @@ class Unpicklable(Exception):
         raise TypeError("cannot be pickled")
 
 
+class Unprintable(Exception):
+    def __str__(self):
+        raise ValueError
+
+
 def strike(fault):
     if fault == "raise":
         raise ZeroDivisionError("no way\nsecond line")
     if fault == "unpicklable":
         raise Unpicklable("odd")
+    if fault == "unprintable":
+        raise Unprintable
+    if fault == "memory":
+        raise MemoryError("no 9 GiB left")
+    if fault == "leave politely":
+        sys.exit(0)
+    if fault == "segfault":
+        faulthandler.disable()  # pytest's, which prints a traceback
+        ctypes.string_at(0)
+    if fault == "unusual signal":
+        os.kill(os.getpid(), signal.SIGRTMIN + 5)
     if fault == "exit":
         os._exit(7)
     if fault == "leave":
@@ -48,4 +67,6 @@ class PyFaultyModel(PyLoihiProcessModel):
     def run_spk(self):
         if self.time_step == self.proc_params["at"]:
             strike(self.proc_params["fault"])
+            if self.proc_params["fault"] == "close":
+                self.s_out.join()
         self.s_out.send(self.a_in.recv())

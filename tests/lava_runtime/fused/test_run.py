@@ -13,6 +13,7 @@ from lava_runtime.probes import Probe, every_probe
 from lava_runtime.session import Session
 from lava_runtime.shared_memory import shared_array
 
+from ..comparing import assert_equal_traces
 from ..random_graphs import FMT
 from ..test_layerwise import chain, stock_chain
 
@@ -120,3 +121,19 @@ def test_a_failure_inside_names_the_node_and_the_steps(monkeypatch):
     monkeypatch.setattr(Executor, "compile", lambda self: None)
     with pytest.raises(LavaRuntimeError, match=r"'fused graph'.*node l1: failed in steps 1 to 7"):
         run_fused(graph, inputs, number_format="fixed_pt")
+
+
+@pytest.mark.lava
+def test_results_do_not_depend_on_how_a_data_set_is_cut(monkeypatch):
+    from lava_runtime.fused import plan
+
+    graph = stock_chain(np.random.default_rng(5), (10, 6, 4))
+    inputs = {"x": (np.random.default_rng(6).random((7, 5, 10)) < 0.4).astype(np.uint8)}
+    whole = run_fused(graph, inputs, number_format="fixed_pt", probes=every_probe(graph))
+    monkeypatch.setattr(plan, "BLOCK_BYTES", 400)
+    assert 1 < plan.make_plan(graph, 7, 5, 2).block < 7
+    cut = run_fused(graph, inputs, number_format="fixed_pt", batch_size=2, probes=every_probe(graph))
+    assert_equal_traces(cut.trace, whole.trace)
+    assert cut.layers == whole.layers
+    assert np.array_equal(cut.output_counts["y"], whole.output_counts["y"])
+    assert np.array_equal(whole.output_counts["y"], whole.trace["l1"].s.sum(axis=0)) and whole.output_counts["y"].any()

@@ -1,9 +1,15 @@
+from dataclasses import replace
+
 import numpy as np
+import pytest
 
 from export.graph import Edge, Graph
+from export.interpreters.integer_interpreter import run_integer
 from export.nodes import Input, IntegerLIF, IntegerLinear, Output
+from lava_runtime.fused.executor import Executor
 from lava_runtime.fused.plan import Plan, make_plan
 from lava_runtime.fused.schedule import Part, schedule
+from lava_runtime.probes import Probe, every_probe
 
 from ..random_graphs import FMT
 
@@ -16,9 +22,9 @@ def lif(size=3):
 def loop(delay):
     nodes = {
         "x": Input(shape=(3,)),
-        "w": IntegerLinear(weight_int8=np.eye(3, dtype=np.int8), weight_exp=0),
+        "w": IntegerLinear(weight_int8=64 * np.eye(3, dtype=np.int8), weight_exp=0),
         "l": lif(),
-        "back": IntegerLinear(weight_int8=np.eye(3, dtype=np.int8), weight_exp=0),
+        "back": IntegerLinear(weight_int8=64 * np.eye(3, dtype=np.int8), weight_exp=0),
         "y": Output(shape=(3,)),
     }
     edges = (
@@ -33,6 +39,21 @@ def test_a_loop_is_one_part_that_takes_as_many_steps_as_it_waits():
         assert Part(nodes=("l", "back"), span=delay) in parts
         assert [part.span for part in parts] == [None, None, delay, None]
         assert [name for part in parts for name in part.nodes] == ["x", "w", "l", "back", "y"]
+
+
+@pytest.mark.parametrize("delays", [(2, 5), (5, 2)])
+def test_the_shortest_wait_of_a_loop_counts(delays):
+    """Two ways back: the steps between the shorter and the longer wait must not be taken at once."""
+    short, long = loop(delays[0]), Edge("l", "l", "recurrent", delays[1])
+    graph = replace(short, edges=(*short.edges, long))
+    assert Part(nodes=("l", "back"), span=2) in schedule(graph)
+    inputs = {"x": (np.random.default_rng(1).random((30, 4, 3)) < 0.2).astype(np.uint8)}
+    executor = Executor(graph, every_probe(graph))
+    executor.reset(4)
+    executor.run(inputs)
+    expected = run_integer(graph, inputs)["l"]
+    assert np.array_equal(executor.recorded(Probe("l", "s")), expected.s) and expected.s.any() and not expected.s.all()
+    assert np.array_equal(executor.recorded(Probe("l", "v")), expected.v)
 
 
 def test_batches_and_blocks_cover_every_step_of_every_sample_once():
