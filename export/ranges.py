@@ -17,6 +17,7 @@ from .nodes import (
     NEURONS,
     PRODUCTS,
     REARRANGEMENTS,
+    WINDOWS,
     Gather,
     Input,
     Int8,
@@ -28,11 +29,13 @@ from .nodes import (
     IntegerLinear,
     IntegerScale,
     IntegerThreshold,
+    IntegerWindowSum,
     MatMul,
     Pool,
     Product,
     Reduce,
     Reshape,
+    WindowSum,
 )
 
 WEIGHTS_AT_ONCE = 1 << 20
@@ -113,6 +116,16 @@ def _(node: MatMul, arriving: Mapping[str, int]) -> int:
     return arriving["a"] * arriving["b"] * node.shape_a[-1]
 
 
+@_bound.register
+def _(node: WindowSum, arriving: Mapping[str, int]) -> int:
+    return arriving["input"] * int(node.weight.sum(dtype=np.float64))
+
+
+@_bound.register
+def _(node: IntegerWindowSum, arriving: Mapping[str, int]) -> int:
+    return arriving["input"] * int(node.weight_uint8.sum(dtype=np.int64))
+
+
 @_bound.register(IntegerLinear)
 @_bound.register(IntegerConv)
 def _(node: IntegerLinear | IntegerConv, arriving: Mapping[str, int]) -> int:
@@ -155,7 +168,7 @@ def verify_ranges(graph: Graph, name: str, bounds: Mapping[str, int], fmt: Integ
             f"node {name}: synaptic sum can reach {bounds[name]} and would wrap, allowed is "
             f"{fmt.sum_max}; use a smaller scale"
         )
-    if isinstance(node, (*REARRANGEMENTS, *PRODUCTS)) and bounds[name] >= 1 << (GRADED_BITS - 1):
+    if isinstance(node, (*REARRANGEMENTS, *PRODUCTS, *WINDOWS)) and bounds[name] >= 1 << (GRADED_BITS - 1):
         raise RangeError(f"node {name}: values can reach {bounds[name]}, graded spikes have {GRADED_BITS} bits")
     if not isinstance(
         node, (IntegerLIF, IntegerCubaLIF, IntegerAlphaLIF, IntegerThreshold, IntegerDynamicThresholdLIF)
