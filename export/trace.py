@@ -64,8 +64,8 @@ def check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> tuple[int, int]:
     num_steps, batch = next(iter(extents))
     if num_steps % graph.longest_period:
         raise InputDataError(
-            f"inputs: have T = {num_steps} steps, allowed are multiples of {graph.longest_period}, after which all stages "
-            "tick together; cut them or append zeros"
+            f"inputs: have T = {num_steps} steps, allowed are multiples of {graph.longest_period}, after which all "
+            "stages tick together; cut them or append zeros"
         )
     return num_steps, batch
 
@@ -111,4 +111,5 @@ def on_ticks(rows: Sequence[Array], period: int, between: float = 0) -> Array:
 def held(rows: Sequence[Array], period: int) -> Array:
     """Stack what a node stored on its ticks to [T, …]: held until the next one, zero before the first."""
     ticks = np.stack([np.zeros_like(rows[0]), *rows])
-    return ticks[np.arange(1, len(rows) * period + 1) // period]
+    steps: Array = ticks[np.arange(1, len(rows) * period + 1) // period]
+    return steps

@@ -45,6 +45,9 @@ from .nodes import (
 from .periods import MAX_PERIOD
 from .trace import Array
 
+MIN_WEIGHT_EXP = -7
+"""A chip's exponent has four bits with sign, and Lava's even weights take one more step down (Lava 0.10.0)."""
+
 
 @singledispatch
 def verify_values(node: object, name: str, fmt: IntegerFormat | None) -> None:
@@ -183,7 +186,7 @@ def _(node: IntegerLinear | IntegerConv | IntegerScale, name: str, fmt: IntegerF
     if isinstance(node, IntegerLinear) and node.weight_int8.ndim != 2:
         raise ExportError(f"node {name}: weight_int8 has shape {node.weight_int8.shape}, allowed is [out, in]")
     _verify_within(node.weight_int8, -fmt.weight_max, fmt.weight_max, f"node {name}: weight_int8")
-    _verify_within(np.array([node.weight_exp]), 0, fmt.state_bits, f"node {name}: weight_exp")
+    _verify_within(np.array([node.weight_exp]), MIN_WEIGHT_EXP, fmt.state_bits, f"node {name}: weight_exp")
 
 
 @verify_values.register(IntegerLIF)

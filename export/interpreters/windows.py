@@ -20,7 +20,7 @@ class GatheringWindow:
         self._sum, self._num_taken = zero, 0
 
     def step(self, x: Any) -> Any:
-        """Take in a tick of what arrives, and return what is sent: the sum when it is the last of a window, or zeros."""
+        """Take in a tick of what arrives; return what is sent: the sum if it completes a window, else zeros."""
         self._sum = self._sum + x * self._weights[self._num_taken]
         self._num_taken += 1
         if self._num_taken < len(self._weights):
