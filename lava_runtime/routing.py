@@ -11,6 +11,7 @@ from export.nodes import (
     LI,
     LIF,
     PRODUCTS,
+    WINDOWS,
     Conv,
     CubaLIF,
     Input,
@@ -103,8 +104,13 @@ def folded_bias(graph: Graph, neuron: str) -> Array:
 
 
 def is_stock_neuron(graph: Graph, name: str) -> bool:
-    """Tell whether Lava's own `LIFReset` is this neuron: hard reset, at once, under a constant threshold."""
+    """Tell whether Lava's own `LIFReset` is this neuron: hard reset, at once, under a constant threshold.
+
+    It leaks in every step, so it cannot hold the state of a slower stage.
+    """
     node = graph.nodes[name]
+    if graph.period[name] > 1:
+        return False
     if not isinstance(node, (LIF, IntegerLIF, CubaLIF, IntegerCubaLIF)) or "threshold" in node.ports:
         return False
     if node.reset not in ("zero", "clear") or node.reset_delay or node.inhibition:
@@ -116,7 +122,7 @@ def is_stock_neuron(graph: Graph, name: str) -> bool:
 
 def is_stock(graph: Graph) -> bool:
     """Tell whether Lava's own Processes express every node and edge of a graph in "lava" timing."""
-    if graph.of_type((*PRODUCTS, LI)) or not all(is_stock_neuron(graph, name) for name in neurons(graph)):
+    if graph.of_type((*PRODUCTS, *WINDOWS, LI)) or not all(is_stock_neuron(graph, name) for name in neurons(graph)):
         return False
     relays = [name for name in graph.of_type(Reshape) if not is_passed_on(graph, name)]
     routes = [route(graph, edge) for edge in graph.edges if not isinstance(graph.nodes[edge.source], Input)]

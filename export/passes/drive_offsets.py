@@ -1,8 +1,8 @@
 """Offsets of moving thresholds become spikes: θ[t] = W s[t] + b gets b from a neuron that fires on every tick.
 
 Where thresholds arrive, a chip's neuron has no field for a constant. One neuron per period, driven by a constant bias
-alone, fires always; its synapses carry b in two parts, so that b is as fine as a constant threshold: the first in the mantissas of
-one synapse layer, what that leaves over in those of a second.
+alone, fires always; its synapses carry b in two parts, so that b is as fine as a constant threshold: the first in the
+mantissas of one synapse layer, what that leaves over in those of a second.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ def drive_offsets(graph: Graph, fmt: IntegerFormat) -> Graph:
     """
     moving = [name for name, node in graph.of_type(NEURONS).items() if "threshold" in node.ports]
     offsets = {name: found for name in moving if (found := _offsets(graph, name))}
+    if not offsets:
+        return graph
     stripped = {synapse: without_bias(graph.nodes[synapse]) for found in offsets.values() for synapse in found}
     always: dict[int, str] = {}
     nodes: dict[str, Node] = {}

@@ -2,7 +2,8 @@
 
 A factor passes Gather, Reshape, Reduce, Pool (whose average is a sum times 1/area), WindowSum (whose weights become
 integers times a factor, mostly 1/128), Product and MatMul; where signals with different factors meet, the node that
-they enter is split into one copy per factor, for all of them are linear in each port. What reaches a neuron without a weight gets one synapse per neuron. Every neuron then has its own synapses.
+they enter is split into one copy per factor, for all of them are linear in each port. What reaches a neuron without a
+weight gets one synapse per neuron. Every neuron then has its own synapses.
 """
 
 from __future__ import annotations

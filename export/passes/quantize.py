@@ -7,7 +7,8 @@ With scale 2^E and a mantissa exponent e = `weight_exp` of each synapse::
 
 E is as large as the fields allow: mantissas within ±127, thresholds within 17 bits, and the largest possible
 sum of all synapses proven not to wrap. Mantissas are no finer than 2^-E, but for synapses that read windows over time,
-whose integers have fraction bits of their own: there e may be negative, and the sum is rounded down. A dynamic threshold fixes E ≥ fraction_bits, so that θ is carried exactly.
+whose integers have fraction bits of their own: there e may be negative, and the sum is rounded down. A dynamic
+threshold fixes E ≥ fraction_bits, so that θ is carried exactly.
 A bias is a property of the neuron: the response of all its synapses to silence.
 """
 

@@ -114,12 +114,11 @@ def fits(
     if max(total, largest["threshold"]) > fmt.sum_max:
         return False
     bias = constant_drive(name, list(drives), node.size) if with_bias else np.zeros(1)
-    exponent = bias_exponent(bias, choice.scale_bits + fmt.state_shift, fmt)
-    if exponent is None:
+    membrane_bits = choice.scale_bits + fmt.state_shift
+    shifted = bias_exponent(bias, membrane_bits, fmt)
+    if shifted is None:
         return False
-    largest_bias = (
-        int(np.abs(scaled_to_integers(bias, choice.scale_bits + fmt.state_shift - exponent)).max()) << exponent
-    )
+    largest_bias = int(np.abs(scaled_to_integers(bias, membrane_bits - shifted)).max()) << shifted
     return not isinstance(node, CubaLIF) or _current_fits(node, total, largest_bias, fmt)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -12,7 +14,7 @@ WINDOW_BITS = 7
 WEIGHT_MAX = 255
 
 
-def round_window(weight: npt.NDArray[np.floating]) -> UInt8:
+def round_window(weight: npt.NDArray[np.floating[Any]]) -> UInt8:
     """Round weights that are not negative to integers in the same proportions that sum to 128, by largest remainder.
 
     Every weight is rounded down; the units that are then missing go to the largest remainders, among equals to the
