@@ -106,9 +106,9 @@ def _check_chain(graph: Graph) -> None:
         )
     for name in graph.order:
         if (period := graph.period[name]) > 1:
-            kind = type(graph.nodes[name]).__name__
+            what = type(graph.nodes[name]).__name__
             raise ExportError(
-                f"node {name}: is {kind} that ticks every {period} steps, netx's layers tick in every one"
+                f"node {name}: is {what} that ticks every {period} steps, netx's layers tick in every one"
             )
     for name, node in graph.inputs().items():
         if node.kind != "spike":

@@ -6,7 +6,7 @@ is neither that nor a composition of standard nodes is one of these; as `nir.LIF
 NIR edges carry no ports: all edges into a node are its input. Other ports are attributes that name the node which
 sends to them (empty: nothing does). `recurrent_source` is also an edge: its values belong to the input, and are only
 added after it. Arrays are per neuron, of the layer's shape, which may be flattened. Discrete time: dt is in the
-graph's metadata; behind a `WindowSum` it is that many times as long. All neurons share one step, U the stored membrane, X the input::
+graph's metadata, and behind a `WindowSum` longer. All neurons share one step, U the stored membrane, X the input::
 
     R[t]  = 1(U[t-1] > θ[t])
     U'[t] = update with the reset R[t];   S[t] = 1(U'[t] > θ[t])

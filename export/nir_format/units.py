@@ -62,19 +62,24 @@ def convert(unit: Unit, name: str, shape: Shape, context: Context) -> Chain:
             return [(name, Scale(weight=to_float(context.broadcast(name, node.scale, shape)), shape=shape))]
         case "Threshold" if unit.membrane is None:
             return [(name, Threshold(threshold=to_float(context.broadcast(name, node.threshold, shape))))]
-        case "Product":
-            return [(name, Product(shape=shape))]
-        case "WindowSum":
-            return [(name, WindowSum(weight=to_float(np.atleast_1d(node.weight)), shape=shape))]
-        case "MatMul":
-            product = MatMul(shape_a=_lengths(node.shape_a), shape_b=_lengths(node.shape_b))
-            return [(name, product), (f"{name}.flat", Reshape(input_shape=product.shape, shape=(product.size,)))]
+        case "Product" | "MatMul" | "WindowSum":
+            return _graded(unit, name, shape)
         case "SnnTorchLeaky" | "SnnTorchSynaptic" | "SnnTorchAlpha":
             return [(name, snntorch(unit, name, shape, context))]
         case "DynamicThresholdLIF":
             return [(name, dynamic(unit, name, shape, context))]
         case _:
             return neuron(unit, name, shape, context)
+
+
+def _graded(unit: Unit, name: str, shape: Shape) -> Chain:
+    node = unit.nir
+    if unit.kind == "Product":
+        return [(name, Product(shape=shape))]
+    if unit.kind == "WindowSum":
+        return [(name, WindowSum(weight=to_float(np.atleast_1d(node.weight)), shape=shape))]
+    product = MatMul(shape_a=_lengths(node.shape_a), shape_b=_lengths(node.shape_b))
+    return [(name, product), (f"{name}.flat", Reshape(input_shape=product.shape, shape=(product.size,)))]
 
 
 def _input(unit: Unit, name: str, shape: Shape) -> Input:
