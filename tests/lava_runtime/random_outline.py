@@ -228,10 +228,10 @@ class Outline:
         return [self.synapse("v", name, (self.even(),))]
 
     def window(self, ratio):
-        """Sums over some ticks of one or two layers begin a slower stage, from which the faster ones are out of reach."""
+        """Sums over some ticks of one or two layers begin a slower stage, which the faster ones do not reach."""
         before = self.spiking[-1]
         shape = self.nodes[before].shape
-        sources = [before, self.gather("more", self.any_before(), shape)][: int(self.rng.integers(1, 3))]
+        sources = [before, self.gather("more", self.any_spikes(), shape)][: int(self.rng.integers(1, 3))]
         name = self.add(f"{self.prefix}.window", self.makers.window(ratio, shape), input=sources)
         if self.rng.random() < 0.3:
             self.edges[-1] = replace(self.edges[-1], delay=self.steps())

@@ -1,6 +1,7 @@
 """Slower stages: windows over time and held states, in the interpreters and on Lava with one Process per node."""
 
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -13,7 +14,6 @@ from export.interpreters.float_interpreter import run_float
 from export.interpreters.integer_interpreter import run_integer
 from export.nodes import (
     NEURONS,
-    WINDOWS,
     Input,
     IntegerDynamicThresholdLIF,
     IntegerLIF,
@@ -176,7 +176,7 @@ def one_neuron(dv, vth):
 
 def chain_of(*nodes, **changed):
     names = [f"n{place}" for place in range(len(nodes))]
-    edges = tuple(Edge(a, b) for a, b in zip(names, names[1:], strict=False))
+    edges = tuple(Edge(a, b) for a, b in pairwise(names))
     return Graph(
         **{
             "nodes": dict(zip(names, nodes, strict=True)),
@@ -226,7 +226,7 @@ def test_two_stages_equal_a_loop_in_plain_python():
     """No line of it knows of graphs: 8 fast steps, windows of two, windows of two again, LIF in each stage."""
     rng = np.random.default_rng(6)
     steps, sizes, windows = 32, (6, 5, 4, 3), ([40, 88], [70, 58])
-    weights = [rng.integers(-40, 90, (out, into)) for into, out in zip(sizes, sizes[1:], strict=False)]
+    weights = [rng.integers(-40, 90, (out, into)) for into, out in pairwise(sizes)]
     exponents, thresholds = [2, -5, -5], [300, 260, 200]
     nodes = [Input(shape=(sizes[0],))]
     for stage, weight in enumerate(weights):
@@ -384,8 +384,16 @@ def test_slow_inputs_come_on_ticks():
         run_integer(graph, {"n0": column(1, 1, 0, 1)})
 
 
-def test_windows_over_windows_and_both_ratios_are_drawn():
-    case = Case(layers=(("window 2", "stock"), ("window 3", "stock")), num_steps=12, batch=1, seed=1)
-    graph = integer_graph(case)
-    assert sorted(set(graph.period.values())) == [1, 2, 6] and graph.longest_period == 6
-    assert len(graph.of_type(WINDOWS)) == 2
+@pytest.mark.lava
+def test_windows_over_windows_with_a_late_second_source():
+    """Windows of 2, then of 3, with no neuron between; what is sent two steps late meets the next window."""
+    graph = hand_graph(weights=(1, 2))
+    wide = IntegerWindowSum(weight_uint8=np.array([1, 3, 5], dtype=np.uint8), shape=(1,))
+    edges = [Edge("n0", "n1"), Edge("n1", "wide"), Edge("n1", "wide", delay=2), Edge("wide", "n2"), *graph.edges[2:]]
+    graph = replace(graph, nodes={**graph.nodes, "wide": wide}, edges=tuple(edges))
+    assert graph.period["n3"] == graph.longest_period == 6 and graph.period["n1"] == 2
+    x = {"n0": column(1, 0, 1, 1, 0, 1, 1, 1, 0, 0, 1, 0)}
+    trace = run_integer(graph, x)
+    # sums of two: 1, 3, 2, 3, 0, 1; with those before: 1, 4, 5, 5, 3, 1; of three: 1 + 12 + 25, 5 + 9 + 5
+    assert trace["n3"].v[[5, 11], 0, 0].tolist() == [64 * 3 * 38, 32 * 3 * 38 + 64 * 3 * 19]
+    assert_equal_traces(run_processes(graph, x, number_format="fixed_pt"), trace)
