@@ -16,6 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from export.errors import ExportError, UnsupportedModuleError
+from export.export_report import count_words
 from export.graph import Edge, Graph
 from export.graph_file import load_graph, save_graph
 from export.interpreters.float_interpreter import run_float
@@ -392,6 +393,12 @@ def test_onnx_holds_states_too(tmp_path: Path) -> None:
         assert_equal(run_float(graph, twice).trace, onnx_trace(graph, run_onnx(tmp_path / "stages.onnx", twice)))
         count(seen, expected.trace)
     assert_lively(seen)
+
+
+def test_a_chip_stores_windows_too() -> None:
+    words = count_words(lower(slow_layer(5), FMT))
+    # five weights and two of the window; one membrane, and five sums that windows gather
+    assert words == {"weight_int8": 5 + 2, "neurons": 1, "state_words": 1 + 5}
 
 
 # floats
