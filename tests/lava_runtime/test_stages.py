@@ -13,14 +13,17 @@ from export.graph import Edge, Graph
 from export.interpreters.float_interpreter import run_float
 from export.interpreters.integer_interpreter import run_integer
 from export.nodes import (
+    LIF,
     NEURONS,
     Input,
     IntegerDynamicThresholdLIF,
     IntegerLIF,
     IntegerLinear,
     IntegerWindowSum,
+    Linear,
     Norm,
     Output,
+    WindowSum,
 )
 from export.passes.balance_latency import balance_latency
 from export.verify import ALLOWED
@@ -397,3 +400,40 @@ def test_windows_over_windows_with_a_late_second_source():
     # sums of two: 1, 3, 2, 3, 0, 1; with those before: 1, 4, 5, 5, 3, 1; of three: 1 + 12 + 25, 5 + 9 + 5
     assert trace["n3"].v[[5, 11], 0, 0].tolist() == [64 * 3 * 38, 32 * 3 * 38 + 64 * 3 * 19]
     assert_equal_traces(run_processes(graph, x, number_format="fixed_pt"), trace)
+
+
+@pytest.mark.lava
+@pytest.mark.parametrize("feed", ["integrator", "residual", "late"])
+def test_what_lies_between_slow_neurons_holds_too(feed):
+    """Integrators that leak from tick to tick, and chains of synapses that add their bias on ticks."""
+    layers = (("linear", "lif subtract"), ("window 2", "lif subtract"), (feed, "lif none"))
+    for make, run_expected, number_format in (
+        (integer_graph, run_integer, "fixed_pt"),
+        (dyadic_graph, lambda graph, x: run_float(graph, x, dtype=torch.float64).trace, "floating_pt"),
+    ):
+        case = Case(layers=layers, num_steps=10, batch=2, seed=2)
+        graph = make(case)
+        inputs = random_inputs(graph, case)
+        expected = run_expected(graph, inputs)
+        assert expected["l2"].v[1::2].any() and len(np.unique(expected["l2"].v)) > 4
+        assert_equal_traces(run_processes(graph, inputs, number_format=number_format), expected)
+
+
+@pytest.mark.lava
+def test_currents_between_windows_bring_their_bias_on_ticks():
+    one = np.ones(1, dtype=np.float32)
+    share = np.array([0.25, 0.75], dtype=np.float32)
+    nodes = {
+        "x": Input(shape=(1,)),
+        "p": WindowSum(weight=share, shape=(1,)),
+        "w": Linear(weight=one.reshape(1, 1), bias=one / 8),
+        "q": WindowSum(weight=share, shape=(1,)),
+        "l": LIF(beta=one / 2, threshold=one, reset="none"),
+    }
+    graph = Graph(nodes=nodes, edges=tuple(map(Edge, nodes, list(nodes)[1:])), dialect="float", dt_s=1e-3)
+    x = {"x": column(1, 0, 0, 1, 1, 1, 1, 1)}
+    trace = run_float(graph, x, dtype=torch.float64).trace
+    # sums 1/4, 3/4, 1, 1 and 1/8 each; of these 3/32 + 21/32, and 9/8
+    assert trace["l"].v[:, 0, 0].tolist() == [0, 0, 0, 0.75, 0.75, 0.75, 0.75, 1.5]
+    assert trace["l"].s.any()
+    assert_equal_traces(run_processes(graph, x, number_format="floating_pt"), trace)
