@@ -24,6 +24,7 @@ from .nodes import (
     IntegerCubaLIF,
     IntegerLinear,
     IntegerScale,
+    IntegerWindowSum,
     Node,
     Norm,
     Output,
@@ -92,9 +93,12 @@ def _layer_latencies(graph: Graph) -> dict[str, int]:
 
 
 def count_words(graph: Graph) -> dict[str, int]:
-    """Count what a chip stores: synaptic weights as they are shared in the file, and states of neurons."""
+    """Count what a chip stores: 8-bit weights as they are shared in the file, and states of neurons and windows."""
+    windows = graph.of_type(IntegerWindowSum).values()
     weights = [node.weight_int8.size for node in graph.nodes.values() if isinstance(node, _WEIGHTED)]
+    weights += [node.ratio for node in windows]
     states = [node.size * _states(node) for node in graph.of_type(NEURONS).values()]
+    states += [node.size for node in windows]
     return {"weight_int8": sum(weights), "neurons": sum(n.size for n in graph.of_type(NEURONS).values()),
             "state_words": sum(states)}  # fmt: skip
 

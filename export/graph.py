@@ -1,7 +1,8 @@
-"""The graph: immutable nodes and edges, and the order in which they are computed."""
+"""The graph: immutable nodes and edges, the order in which they are computed, and how often."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -11,7 +12,8 @@ from typing import Literal, TypeVar
 from hardware_profiles.arithmetic import IntegerFormat
 
 from .errors import ExportError
-from .nodes import DYNAMIC, REARRANGEMENTS, SYNAPSES, Input, Node, Output
+from .nodes import DYNAMIC, REARRANGEMENTS, SYNAPSES, WINDOWS, Input, Node, Output
+from .periods import derive_periods
 
 Dialect = Literal["float", "integer"]
 Timing = Literal["model", "lava"]
@@ -108,6 +110,28 @@ class Graph:
             loop = ", ".join(sorted(set(self.nodes) - set(order)))
             raise ExportError(f"graph: loop without a delay through {loop}; let one connection wait a step")
         return tuple(order)
+
+    @cached_property
+    def period(self) -> Mapping[str, int]:
+        """Steps between two ticks of each node, see `periods`."""
+        given = {name: node.period for name, node in self.nodes.items() if isinstance(node, Input)}
+        links = [(edge.source, edge.target) for edge in self.edges if edge.port != "context"]
+        ratios = {name: node.ratio for name, node in self.nodes.items() if isinstance(node, WINDOWS)}
+        return MappingProxyType(derive_periods(given, self.nodes, links, ratios))
+
+    @cached_property
+    def longest_period(self) -> int:
+        """Steps after which all nodes tick together; a sample's steps are a multiple of it."""
+        return math.lcm(*self.period.values())
+
+    def arrival_period(self, name: str) -> int:
+        """Return the period of what arrives at a node: its own, but for a window."""
+        node = self.nodes[name]
+        return self.period[name] // node.ratio if isinstance(node, WINDOWS) else self.period[name]
+
+    def receives(self, name: str, step: int) -> bool:
+        """Tell whether something may arrive at a node in a step of the model; it sends zeros in all others."""
+        return (step + 1) % self.arrival_period(name) == 0
 
     def wait(self, edge: Edge) -> int:
         """Return the steps after which a value counts at an edge's target, Lava's own step included."""

@@ -27,7 +27,7 @@ from hardware_profiles.errors import ConfigError
 from .errors import ExportError, NirFileError
 from .graph import Edge, Graph
 from .hdf5_guard import open_checked
-from .nodes import Int, Int8, Node
+from .nodes import Int, Int8, Node, UInt8
 from .passes.balance_latency import balance_latency
 from .trace import Array
 from .verify import ALLOWED, verify
@@ -39,6 +39,8 @@ MAX_VALUES = 1 << 29
 VALUES_AT_ONCE = 1 << 20
 """Values that are written together."""
 WIDTHS = (np.int8, np.int16, np.int32, np.int64)
+ARRAYS: dict[Any, type[np.integer[Any]]] = {Int: np.int64, Int8: np.int8, UInt8: np.uint8, Int | None: np.int64}
+"""Type of an array field to the integers that it holds."""
 
 
 def save_graph(graph: Graph, path: Path) -> None:
@@ -152,10 +154,10 @@ def _load_node(group: Any) -> Node:
     arrays: dict[str, Array | None] = {}
     for field in dataclasses.fields(kind):
         hint = hints[field.name]
-        if hint not in (Int, Int8, Int | None):
+        if hint not in ARRAYS:
             plain.append((field.name, hint, field))
         elif field.name in group or hint != Int | None:
-            arrays[field.name] = _load_array(group[field.name], np.int8 if hint == Int8 else np.int64)
+            arrays[field.name] = _load_array(group[field.name], ARRAYS[hint])
         else:
             arrays[field.name] = None
     described = dataclasses.make_dataclass(kind.__name__, plain, kw_only=True)
@@ -172,7 +174,7 @@ def _load_array(dataset: Any, dtype: type[np.integer[Any]]) -> Array:
         raise ConfigError(f"array {dataset.name} of type {dataset.dtype}, allowed are integers")
     stored: Array = dataset[()]
     values = stored.astype(dtype, copy=False)
-    if dtype == np.int8 and stored.dtype != np.int8 and not np.array_equal(values, stored):
+    if dtype != np.int64 and stored.dtype != dtype and not np.array_equal(values, stored):
         raise ConfigError(f"array {dataset.name} spans {stored.min()}..{stored.max()}, allowed are 8 bits")
     return values
 

@@ -104,6 +104,12 @@ def _check_chain(graph: Graph) -> None:
         raise ExportError(
             f"graph: is in timing '{graph.timing}', allowed in netx is 'model'; write it before balancing"
         )
+    for name in graph.order:
+        if (period := graph.period[name]) > 1:
+            what = type(graph.nodes[name]).__name__
+            raise ExportError(
+                f"node {name}: is {what} that ticks every {period} steps, netx's layers tick in every one"
+            )
     for name, node in graph.inputs().items():
         if node.kind != "spike":
             raise ExportError(f"node {name}: carries graded values, allowed in netx's file are spikes")

@@ -20,11 +20,13 @@ r"""Float graph ↔ `.nir` file: the one table of names and units between our di
 | `CubaLIF` clear, not delayed            | `CubaLIF`: tau_syn = dt/(1−α), w_in = tau_syn/dt, tau_mem, r        |
 | `CubaLIF` none                          | `CubaLI` → `Threshold`                                              |
 | `LIF`, `CubaLIF`, `AlphaLIF` otherwise  | extensions `SnnTorchLeaky`, `SnnTorchSynaptic`, `SnnTorchAlpha`     |
-| `DynamicThresholdLIF`, `Product`, `MatMul` | extensions of the same names                                     |
+| `DynamicThresholdLIF`, `Product`, `MatMul`, `WindowSum` | extensions of the same names                        |
 | an edge's delay                         | `Delay` of steps · dt [s]                                           |
 | port `recurrent`                        | an edge; metadata remembers that it is added last                   |
 
-Forward Euler at the graph's dt turns NIR's equations back into ours. Decays are also stored exactly, as metadata,
+dt is the node's own: behind windows over time it is the graph's times the node's period.
+
+Forward Euler at that dt turns NIR's equations back into ours. Decays are also stored exactly, as metadata,
 because 1 − dt/tau need not return the same float; they must agree with tau or the file is refused. What a node was
 before it became a matrix, or a kernel got zeros, stands in metadata too, and is believed only if it gives the same
 arrays again: other readers need none of it. Arrays are rounded to float32, snnTorch's own precision.

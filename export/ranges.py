@@ -17,6 +17,7 @@ from .nodes import (
     NEURONS,
     PRODUCTS,
     REARRANGEMENTS,
+    WINDOWS,
     Gather,
     Input,
     Int8,
@@ -28,11 +29,13 @@ from .nodes import (
     IntegerLinear,
     IntegerScale,
     IntegerThreshold,
+    IntegerWindowSum,
     MatMul,
     Pool,
     Product,
     Reduce,
     Reshape,
+    WindowSum,
 )
 
 WEIGHTS_AT_ONCE = 1 << 20
@@ -113,15 +116,33 @@ def _(node: MatMul, arriving: Mapping[str, int]) -> int:
     return arriving["a"] * arriving["b"] * node.shape_a[-1]
 
 
-@_bound.register(IntegerLinear)
-@_bound.register(IntegerConv)
-def _(node: IntegerLinear | IntegerConv, arriving: Mapping[str, int]) -> int:
-    return largest_row_sum(node.weight_int8) * arriving["input"] << node.weight_exp
+@_bound.register
+def _(node: WindowSum, arriving: Mapping[str, int]) -> int:
+    return arriving["input"] * int(node.weight.sum(dtype=np.float64))
 
 
 @_bound.register
-def _(node: IntegerScale, arriving: Mapping[str, int]) -> int:
-    return int(np.abs(node.weight_int8).max(initial=0)) * arriving["input"] << node.weight_exp
+def _(node: IntegerWindowSum, arriving: Mapping[str, int]) -> int:
+    return arriving["input"] * int(node.weight_uint8.sum(dtype=np.int64))
+
+
+@_bound.register(IntegerLinear)
+@_bound.register(IntegerConv)
+@_bound.register(IntegerScale)
+def _(node: IntegerLinear | IntegerConv | IntegerScale, arriving: Mapping[str, int]) -> int:
+    return shifted_bound(_largest_gain(node) * arriving["input"], node.weight_exp)
+
+
+def _largest_gain(node: IntegerLinear | IntegerConv | IntegerScale) -> int:
+    """Return the largest magnitude of a synaptic sum of ones of any sign, before the exponent."""
+    if isinstance(node, IntegerScale):
+        return int(np.abs(node.weight_int8).max(initial=0))
+    return largest_row_sum(node.weight_int8)
+
+
+def shifted_bound(bound: int, exponent: int) -> int:
+    """Return the largest magnitude of a sum within ±bound after its exponent; right shifts floor."""
+    return bound << exponent if exponent >= 0 else -(-bound >> -exponent)
 
 
 def largest_row_sum(weight: Int8) -> int:
@@ -142,6 +163,21 @@ def current_bound(sum_bound: int, bias_bound: int, effective_du: int, state_shif
     return -(-drive * unity // effective_du)
 
 
+def _verify_sum(
+    name: str, node: IntegerLinear | IntegerConv | IntegerScale, bound: int, arriving: int, fmt: IntegerFormat
+) -> None:
+    """Prove that a synaptic sum fits after its exponent, and where that shifts it down, before, too."""
+    if bound > fmt.sum_max:
+        raise RangeError(
+            f"node {name}: synaptic sum can reach {bound} and would wrap, allowed is {fmt.sum_max}; use a smaller scale"
+        )
+    if node.weight_exp < 0 and _largest_gain(node) * arriving > fmt.state_max:
+        raise RangeError(
+            f"node {name}: synaptic sum can reach {_largest_gain(node) * arriving} before its exponent of "
+            f"{node.weight_exp}, allowed is {fmt.state_max}; use a larger exponent"
+        )
+
+
 def verify_ranges(graph: Graph, name: str, bounds: Mapping[str, int], fmt: IntegerFormat) -> None:
     """Prove that what arrives at a node of an integer graph, and what it sends, cannot leave its word.
 
@@ -150,12 +186,9 @@ def verify_ranges(graph: Graph, name: str, bounds: Mapping[str, int], fmt: Integ
         ExportError: a synaptic current never decays, so that no bound exists.
     """
     node = graph.nodes[name]
-    if isinstance(node, (IntegerLinear, IntegerConv, IntegerScale)) and bounds[name] > fmt.sum_max:
-        raise RangeError(
-            f"node {name}: synaptic sum can reach {bounds[name]} and would wrap, allowed is "
-            f"{fmt.sum_max}; use a smaller scale"
-        )
-    if isinstance(node, (*REARRANGEMENTS, *PRODUCTS)) and bounds[name] >= 1 << (GRADED_BITS - 1):
+    if isinstance(node, (IntegerLinear, IntegerConv, IntegerScale)):
+        _verify_sum(name, node, bounds[name], arriving_bound(graph, name, "input", bounds), fmt)
+    if isinstance(node, (*REARRANGEMENTS, *PRODUCTS, *WINDOWS)) and bounds[name] >= 1 << (GRADED_BITS - 1):
         raise RangeError(f"node {name}: values can reach {bounds[name]}, graded spikes have {GRADED_BITS} bits")
     if not isinstance(
         node, (IntegerLIF, IntegerCubaLIF, IntegerAlphaLIF, IntegerThreshold, IntegerDynamicThresholdLIF)

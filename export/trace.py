@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,8 @@ Array = npt.NDArray[Any]
 @dataclass(frozen=True, eq=False, kw_only=True)
 class LayerTrace:
     """One neuron layer over time, its neurons in C order of the layer's shape.
+
+    A layer of a slower stage has no spikes between its ticks; `v` and `theta` are held, and zero before the first.
 
     Attributes:
         s: spikes, uint8 [T, B, n].
@@ -60,6 +62,11 @@ def check_inputs(graph: Graph, inputs: Mapping[str, Array]) -> tuple[int, int]:
     for name, array in inputs.items():
         _check_input(name, array, nodes[name], len(extents))
     num_steps, batch = next(iter(extents))
+    if num_steps % graph.longest_period:
+        raise InputDataError(
+            f"inputs: have T = {num_steps} steps, allowed are multiples of {graph.longest_period}, after which all "
+            "stages tick together; cut them or append zeros"
+        )
     return num_steps, batch
 
 
@@ -76,6 +83,11 @@ def _check_input(name: str, array: Array, node: Input, num_extents: int) -> None
         raise InputDataError(f"input {name}: holds values beyond ±{CONTEXT_MAX}; graded values have 11 bits")
     if node.kind == "graded" and not np.array_equal(array, np.round(array)):
         raise InputDataError(f"input {name}: holds fractions; graded values are integers, quantise them first")
+    if node.period > 1 and np.delete(array, np.s_[node.period - 1 :: node.period], axis=0).any():
+        raise InputDataError(
+            f"input {name}: holds values between its ticks, allowed are values in every {node.period}th step "
+            f"(t = {node.period - 1}, {2 * node.period - 1}, …); set the others to 0"
+        )
 
 
 def arriving_at(node: Input, values: Array) -> Array:
@@ -86,3 +98,18 @@ def arriving_at(node: Input, values: Array) -> Array:
 def first_samples(inputs: Mapping[str, Array], num_samples: int) -> dict[str, Array]:
     """Return the first samples of inputs `[T, N, *shape]`."""
     return {name: array[:, :num_samples] for name, array in inputs.items()}
+
+
+def on_ticks(rows: Sequence[Array], period: int, between: float = 0) -> Array:
+    """Stack what happened on a node's ticks to [T, …], with `between` in all other steps."""
+    ticks = np.stack(rows)
+    steps = np.full((len(ticks) * period, *ticks.shape[1:]), between, dtype=ticks.dtype)
+    steps[period - 1 :: period] = ticks
+    return steps
+
+
+def held(rows: Sequence[Array], period: int) -> Array:
+    """Stack what a node stored on its ticks to [T, …]: held until the next one, zero before the first."""
+    ticks = np.stack([np.zeros_like(rows[0]), *rows])
+    steps: Array = ticks[np.arange(1, len(rows) * period + 1) // period]
+    return steps

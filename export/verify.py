@@ -8,6 +8,7 @@ from typing import get_args
 from .errors import ExportError
 from .graph import Dialect, Edge, Graph
 from .nodes import DYNAMIC, NEURONS, FloatNode, Input, IntegerNode, Output
+from .periods import MAX_PERIOD
 from .ranges import carries_spikes, value_bounds, verify_ranges
 from .verify_values import verify_values
 
@@ -38,6 +39,8 @@ def verify(graph: Graph, dialect: Dialect) -> None:
     _ = graph.order
     for name in graph.nodes:
         _verify_ports(graph, name)
+    for edge in graph.edges:
+        _verify_period(graph, edge)
     if not graph.of_type(NEURONS):
         raise ExportError("graph: has no spiking neuron; nothing would run on a neuromorphic chip")
     if graph.fmt is not None:
@@ -60,6 +63,29 @@ def _verify_edge(graph: Graph, edge: Edge) -> None:
         raise ExportError(f"{where}.{edge.port}: sends {_told(source.shape)} values, allowed is {_told(expected)}")
     if edge.delay < 0:
         raise ExportError(f"{where}: delay {edge.delay}, allowed is 0 or more steps")
+
+
+def _verify_period(graph: Graph, edge: Edge) -> None:
+    """Everything that arrives at a node has one period; context is read on the node's ticks."""
+    if edge.port == "context":
+        return
+    period, expected = graph.period[edge.source], graph.arrival_period(edge.target)
+    if period != expected:
+        slow, fast = max(period, expected), min(period, expected)
+        raise ExportError(
+            f"node {edge.target}: {edge.source} arrives every {period} steps, something else every {expected}, allowed "
+            f"is one period; sum what arrives more often with a WindowSum of ratio {slow / fast:g}"
+        )
+    if graph.timing == "model" and edge.delay % period:
+        raise ExportError(
+            f"edge {edge.source} -> {edge.target}: delay {edge.delay}, allowed where {edge.source} ticks every "
+            f"{period} steps are multiples of {period}"
+        )
+    if graph.period[edge.target] > MAX_PERIOD:
+        raise ExportError(
+            f"node {edge.target}: ticks every {graph.period[edge.target]} steps, allowed is up to {MAX_PERIOD}; "
+            "use shorter windows"
+        )
 
 
 def _told(shape: tuple[int, ...]) -> str:

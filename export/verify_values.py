@@ -21,6 +21,7 @@ from .nodes import (
     DynamicThresholdLIF,
     Float,
     Gather,
+    Input,
     IntegerAlphaLIF,
     IntegerConv,
     IntegerCubaLIF,
@@ -29,6 +30,7 @@ from .nodes import (
     IntegerLinear,
     IntegerScale,
     IntegerThreshold,
+    IntegerWindowSum,
     Linear,
     MatMul,
     Norm,
@@ -38,8 +40,13 @@ from .nodes import (
     Scale,
     Shape,
     Threshold,
+    WindowSum,
 )
+from .periods import MAX_PERIOD
 from .trace import Array
+
+MIN_WEIGHT_EXP = -7
+"""A chip's exponent has four bits with sign, and Lava's even weights take one more step down (Lava 0.10.0)."""
 
 
 @singledispatch
@@ -50,6 +57,24 @@ def verify_values(node: object, name: str, fmt: IntegerFormat | None) -> None:
         ExportError: a shape or value is not allowed.
         RangeError: an integer does not fit its field.
     """
+
+
+@verify_values.register
+def _(node: Input, name: str, fmt: IntegerFormat | None) -> None:
+    if not 1 <= node.period <= MAX_PERIOD:
+        raise ExportError(f"node {name}: comes every {node.period} steps, allowed is 1..{MAX_PERIOD}")
+
+
+@verify_values.register(WindowSum)
+@verify_values.register(IntegerWindowSum)
+def _(node: WindowSum | IntegerWindowSum, name: str, fmt: IntegerFormat | None) -> None:
+    weight = node.weight if isinstance(node, WindowSum) else node.weight_uint8
+    _verify_finite(name, weight=weight)
+    if weight.ndim != 1 or not weight.any() or weight.min() < 0:
+        raise ExportError(
+            f"node {name}: a window with weights of shape {weight.shape}, allowed is [ratio], none negative and not "
+            "all zero"
+        )
 
 
 @verify_values.register
@@ -161,7 +186,7 @@ def _(node: IntegerLinear | IntegerConv | IntegerScale, name: str, fmt: IntegerF
     if isinstance(node, IntegerLinear) and node.weight_int8.ndim != 2:
         raise ExportError(f"node {name}: weight_int8 has shape {node.weight_int8.shape}, allowed is [out, in]")
     _verify_within(node.weight_int8, -fmt.weight_max, fmt.weight_max, f"node {name}: weight_int8")
-    _verify_within(np.array([node.weight_exp]), 0, fmt.state_bits, f"node {name}: weight_exp")
+    _verify_within(np.array([node.weight_exp]), MIN_WEIGHT_EXP, fmt.state_bits, f"node {name}: weight_exp")
 
 
 @verify_values.register(IntegerLIF)

@@ -28,6 +28,7 @@ CAPABILITIES = {
     "hard_reset": "the membrane is set to zero by a spike",
     "subtract_reset": "the threshold is subtracted from the membrane by a spike",
     "no_reset": "the membrane keeps its value after a spike",
+    "held_state": "a membrane that neither leaks nor fires between the ticks of a slower stage",
 }
 """What a model may require of a chip: the vocabulary of `Activity.requires` and of every profile."""
 

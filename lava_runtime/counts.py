@@ -36,8 +36,9 @@ CAPABILITY_OF_RESET = {
 class Events:
     """What changes from run to run in a `LayerActivity`; see there.
 
-    `synops`: Σ over the messages that arrive at each synapse of the non-zero weights in that value's column, and for
-    products the pairs of non-zero factors. `graded_messages` of a neuron layer: those between the nodes before it.
+    `synops`: Σ over the messages that arrive at each synapse of the non-zero weights in that value's column, for
+    products the pairs of non-zero factors, for windows over time the messages whose weight is not zero.
+    `graded_messages` of a neuron layer: those between the nodes before it.
     """
 
     spikes: int = 0
@@ -50,6 +51,8 @@ class Events:
 def required_capabilities(graph: Graph) -> tuple[str, ...]:
     """Return what a chip must be able to do to run the graph, in the words of `profile.CAPABILITIES`, sorted."""
     needs = {"binary_spikes"}
+    if graph.longest_period > 1:
+        needs.add("held_state")
     if any(_sends_graded(graph, name) for name in graph.nodes):
         needs.add("graded_spikes")
     for node in neurons(graph).values():
@@ -87,6 +90,7 @@ def layer_activities(
     layers = [_input_activity(name, node, events[name]) for name, node in graph.inputs().items()]
     for name, node in neurons(graph).items():
         driving = layer_synapses(graph, name)
+        num_ticks = num_steps // graph.period[name]
         layers.append(
             LayerActivity(
                 name=name,
@@ -94,13 +98,13 @@ def layer_activities(
                 num_neurons=node.size,
                 num_synapses=driving.num_synapses,
                 fan_in=driving.fan_in,
-                updates=node.size * num_steps * batch,
+                updates=node.size * num_ticks * batch,
                 controller_updates=0,
                 **vars(events[name]),
             )
         )
         if isinstance(node, DYNAMIC):
-            layers.append(_controller_activity(graph, name, node.controller, events, num_steps * batch))
+            layers.append(_controller_activity(graph, name, node.controller, events, num_ticks * batch))
     return tuple(layers)
 
 

@@ -11,6 +11,7 @@ from export.nodes import (
     LI,
     LIF,
     PRODUCTS,
+    WINDOWS,
     Conv,
     CubaLIF,
     Input,
@@ -103,8 +104,13 @@ def folded_bias(graph: Graph, neuron: str) -> Array:
 
 
 def is_stock_neuron(graph: Graph, name: str) -> bool:
-    """Tell whether Lava's own `LIFReset` is this neuron: hard reset, at once, under a constant threshold."""
+    """Tell whether Lava's own `LIFReset` is this neuron: hard reset, at once, under a constant threshold.
+
+    It leaks in every step, so it cannot hold the state of a slower stage.
+    """
     node = graph.nodes[name]
+    if graph.period[name] > 1:
+        return False
     if not isinstance(node, (LIF, IntegerLIF, CubaLIF, IntegerCubaLIF)) or "threshold" in node.ports:
         return False
     if node.reset not in ("zero", "clear") or node.reset_delay or node.inhibition:
@@ -121,7 +127,7 @@ def is_stock(graph: Graph) -> bool:
 
 def not_stock(graph: Graph) -> tuple[str, ...]:
     """Return what no Process of Lava's own expresses, of a graph in "lava" timing: nodes, and edges as `a → b`."""
-    ours = list(graph.of_type((*PRODUCTS, LI)))
+    ours = list(graph.of_type((*PRODUCTS, *WINDOWS, LI)))
     ours += [name for name in neurons(graph) if not is_stock_neuron(graph, name)]
     ours += [name for name in graph.of_type(Reshape) if not is_passed_on(graph, name)]
     waiting = [

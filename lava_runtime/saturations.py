@@ -1,4 +1,4 @@
-"""Membranes that Lava clipped without telling: found by replaying every step from the recorded state before it."""
+"""Membranes that Lava clipped without telling: found by replaying every tick from the recorded state before it."""
 
 from __future__ import annotations
 
@@ -35,15 +35,16 @@ def count_saturations(graph: Graph, inputs: Mapping[str, Array], trace: Trace) -
 
 
 def _saturations(graph: Graph, name: str, node: IntegerNeuron, values: Mapping[str, Array], layer: LayerTrace) -> int:
-    """Replay a layer: each step starts from the recorded membrane; traces behind it follow from what arrived."""
+    """Replay a layer: each tick starts from the recorded membrane; traces behind it follow from what arrived."""
     assert graph.fmt is not None
     num_steps, batch = layer.s.shape[:2]
+    period = graph.period[name]
     total = arriving(graph, name, "input", values)
     if graph.sources(name, "recurrent"):
         total = total + arriving(graph, name, "recurrent", values)
     vth = _thresholds(graph, name, node, values, layer)
     state, num_saturated = initial_state(node, batch), 0
-    for t in range(num_steps):
+    for t in range(period - 1, num_steps, period):
         _, state, num_clipped = fire(node, state, total[t], vth[t], graph.fmt)
         num_saturated += num_clipped
         if layer.v is not None:

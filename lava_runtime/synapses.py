@@ -1,14 +1,15 @@
 """Every neuron layer's synapses, unrolled: which presynaptic value reaches how many weights.
 
 A layer owns all synapses between it and the senders before it: those of synapse nodes (a convolution's as many as it
-connects), those of Pool, Gather and Reduce (weight one), and one per value that reaches it directly. Two layers that
-share a node each own a copy, as they would on a chip; so do two edges into one node.
+connects), those of Pool, Gather and Reduce (weight one), one per value and non-zero weight of a window over time (of
+which a message meets one, that of its tick), and one per value that reaches it directly. Two layers that share a node
+each own a copy, as they would on a chip; so do two edges into one node.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import singledispatch
 from math import prod
 
@@ -20,6 +21,7 @@ from export.nodes import (
     PRODUCTS,
     REARRANGEMENTS,
     SYNAPSES,
+    WINDOWS,
     Conv,
     IntegerConv,
     IntegerLinear,
@@ -29,6 +31,7 @@ from export.nodes import (
     Product,
     Reshape,
     Scale,
+    WindowSum,
 )
 from export.ranges import carries_spikes
 from export.sparse_matrix import to_sparse, window_index
@@ -60,11 +63,13 @@ class Traffic:
         arrived: edge to messages that it delivered, int64 [source size].
         pairs: product node to (pairs of non-zero factors that met, non-zero left factors times their partners).
         sent: node on the way to the number of messages that it sent.
+        windowed: window to (messages whose weight is not zero, messages), those of all its edges together.
     """
 
     arrived: Mapping[Edge, Array]
     pairs: Mapping[str, tuple[int, int]]
     sent: Mapping[str, int]
+    windowed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -74,6 +79,7 @@ class LayerSynapses:
     Attributes:
         connections: its synapses, by edge.
         products: product nodes on the way to it.
+        windows: windows over time on the way to it.
         relays: nodes on the way whose values travel on as graded messages.
         num_synapses: non-zero weights, and one per pair of factors that a product multiplies.
         fan_in: presynaptic values; a source that arrives over several edges counts once.
@@ -81,6 +87,7 @@ class LayerSynapses:
 
     connections: tuple[Connection, ...]
     products: tuple[str, ...]
+    windows: tuple[str, ...]
     relays: tuple[str, ...]
     num_synapses: int
     fan_in: int
@@ -93,6 +100,8 @@ class LayerSynapses:
             counts += (arrived @ connection.nonzero, arrived @ connection.every)
         for name in self.products:
             counts += traffic.pairs[name]
+        for name in self.windows:
+            counts += traffic.windowed[name]
         return int(counts[0]), int(counts[1])
 
     def graded_messages(self, traffic: Traffic) -> int:
@@ -116,14 +125,22 @@ def layer_synapses(graph: Graph, layer: str, ports: Iterable[str] = CURRENT_PORT
             if port == COUNTED_PORT or not _is_current(graph, edge.source, frozenset()):
                 connections.append(_unit_connection(graph, edge))
     products = tuple(name for name in way if isinstance(graph.nodes[name], PRODUCTS))
-    factors = [edge.source for name in products for port in ("a", "b") for edge in graph.incoming(name, port)]
-    sources = {_unshaped(graph, name) for name in [*(connection.edge.source for connection in connections), *factors]}
+    windows = tuple(name for name in way if isinstance(graph.nodes[name], WINDOWS))
+    others = [
+        source
+        for name in (*products, *windows)
+        for port in graph.nodes[name].ports
+        for source in graph.sources(name, port)
+    ]
+    sources = {_unshaped(graph, name) for name in [*(connection.edge.source for connection in connections), *others]}
     return LayerSynapses(
         connections=tuple(connections),
         products=products,
+        windows=windows,
         relays=tuple(name for name in way if _relays(graph, name)),
         num_synapses=sum(int(connection.nonzero.sum()) for connection in connections)
-        + sum(num_pairs(graph.nodes[name]) for name in products),
+        + sum(num_pairs(graph.nodes[name]) for name in products)
+        + sum(num_taps(graph.nodes[name]) * len(graph.incoming(name)) for name in windows),
         fan_in=sum(graph.nodes[source].size for source in sources),
     )
 
@@ -150,6 +167,13 @@ def num_pairs(node: object) -> int:
         return prod(node.shape_a) * node.shape_b[-1]
     assert isinstance(node, Product)
     return node.size
+
+
+def num_taps(node: object) -> int:
+    """Return how many synapses an edge into a window has: one per value and non-zero weight."""
+    assert isinstance(node, WINDOWS)
+    weights = node.weight if isinstance(node, WindowSum) else node.weight_uint8
+    return node.size * int(np.count_nonzero(weights))
 
 
 def count_pairs(node: object, a: Array, b: Array) -> tuple[int, int]:

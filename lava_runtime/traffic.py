@@ -12,6 +12,7 @@ from export.nodes import (
     LI,
     NEURONS,
     PRODUCTS,
+    WINDOWS,
     Conv,
     Input,
     IntegerConv,
@@ -22,6 +23,7 @@ from export.nodes import (
     Node,
     Output,
     Product,
+    WindowSum,
 )
 from export.sparse_matrix import to_sparse
 from export.trace import Array, Trace
@@ -37,14 +39,37 @@ def recorded_traffic(graph: Graph, values: Mapping[str, Array]) -> Traffic:
         for name, node in graph.of_type(PRODUCTS).items()
     }
     return Traffic(
-        arrived={edge: _delivered(edge, values).astype(bool).sum(axis=(0, 1)) for edge in graph.edges},
+        arrived={edge: _messages(graph, edge, values).sum(axis=(0, 1)) for edge in graph.edges},
         pairs=pairs,
+        windowed={name: _windowed(graph, name, values) for name in graph.of_type(WINDOWS)},
         sent={name: int(np.count_nonzero(array)) for name, array in values.items()},
     )
 
 
+def _messages(graph: Graph, edge: Edge, values: Mapping[str, Array]) -> Array:
+    """Tell where an edge delivers a message, bool [ticks of its target, B, size]; context between them is not sent."""
+    period = graph.arrival_period(edge.target)
+    return _delivered(edge, values)[period - 1 :: period].astype(bool)
+
+
+def _windowed(graph: Graph, name: str, values: Mapping[str, Array]) -> tuple[int, int]:
+    """Count what `Traffic.windowed` holds."""
+    weights = _window_weights(graph.nodes[name])
+    per_tick = sum(_messages(graph, edge, values).sum(axis=(1, 2)) for edge in graph.incoming(name))
+    per_weight = np.asarray(per_tick).reshape(-1, len(weights)).sum(axis=0)
+    return int(per_weight[weights != 0].sum()), int(per_weight.sum())
+
+
+def _window_weights(node: Node) -> Array:
+    assert isinstance(node, WINDOWS)
+    return node.weight if isinstance(node, WindowSum) else node.weight_uint8
+
+
 def node_values(graph: Graph, inputs: Mapping[str, Array], trace: Trace) -> dict[str, Array]:
-    """Return what every node sends, [T, B, size], when the neurons spike as recorded: int64 or float64."""
+    """Return what every node sends, [T, B, size], when the neurons spike as recorded: int64 or float64.
+
+    Zeros between the ticks of slower stages.
+    """
     num_steps, batch = next(iter(inputs.values())).shape[:2]
     dtype = np.float64 if graph.fmt is None else np.int64
     values: dict[str, Array] = {
@@ -61,10 +86,26 @@ def node_values(graph: Graph, inputs: Mapping[str, Array], trace: Trace) -> dict
     ]
     for t in range(num_steps):
         for name, sender in steps:
+            period = graph.period[name]
+            if (t + 1) % period:
+                continue
+            if isinstance(graph.nodes[name], WINDOWS):
+                values[name][t] = _window_sum(t, graph, name, values)
+                continue
             ports = [_arriving_in(t, graph, name, port, values) for port in graph.nodes[name].ports]
-            before = values[name][t - 1] if t else np.zeros_like(values[name][0])
+            before = values[name][t - period] if t >= period else np.zeros_like(values[name][0])
             values[name][t] = sender(ports, before).reshape(batch, -1)
     return values
+
+
+def _window_sum(step: int, graph: Graph, name: str, values: Mapping[str, Array]) -> Array:
+    """Return what a window sends on a tick, [B, size]."""
+    weights, period = _window_weights(graph.nodes[name]), graph.arrival_period(name)
+    first = step - (len(weights) - 1) * period
+    total: Array = np.zeros_like(values[name][step])
+    for place, weight in enumerate(weights.tolist()):
+        total += weight * _arriving_in(first + place * period, graph, name, "input", values).reshape(total.shape)
+    return total
 
 
 def arriving(graph: Graph, name: str, port: str, values: Mapping[str, Array]) -> Array:
@@ -98,11 +139,11 @@ class _Sender:
 
     def __init__(self, node: Node) -> None:
         self._node = node
-        unrolled = not isinstance(node, (Product, MatMul, LI, Output, IntegerConv))
+        unrolled = not isinstance(node, (Product, MatMul, LI, Output, IntegerConv, *WINDOWS))
         self._matrix = to_sparse(node) if unrolled else None
 
     def __call__(self, ports: list[Array], before: Array) -> Array:
-        """Return what the node sends, from its ports [B, *shape] and what it sent before [B, size]."""
+        """Return what the node sends, from its ports [B, *shape] and what it sent on the tick before [B, size]."""
         node, batch = self._node, len(ports[0])
         if isinstance(node, Product):
             return ports[0] * ports[1]

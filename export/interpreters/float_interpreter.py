@@ -30,12 +30,14 @@ from ..nodes import (
     Reduce,
     Reshape,
     Scale,
+    WindowSum,
 )
-from ..trace import Array, Trace, arriving_at, check_inputs
+from ..trace import Array, Trace, arriving_at, check_inputs, on_ticks
 from ..verify import verify
 from .float_layers import Layer, make_layer
 from .float_maps import linear_map
 from .tracked import LinearMap, Number, exact, multiply, value_of
+from .windows import GatheringWindow
 
 LINEAR = (Linear, Conv, Scale, Norm, Pool, Gather, Reshape, Reduce)
 
@@ -47,7 +49,7 @@ class FloatRun:
     Attributes:
         trace: what every neuron node did.
         outputs: what left at every output node, [T, B, *shape].
-        margin: U[t] − θ[t] at each decision, [T, B, n] per node.
+        margin: U[t] − θ[t] at each decision, [T, B, n] per node; −inf between the ticks of a slower stage.
         rounding_bound: bound on |margin − exact margin| of any float32-or-better evaluation with the same
             spike history, [T, B, n] per node; empty unless asked for.
     """
@@ -89,7 +91,7 @@ def run_float(
             name: torch.as_tensor(arriving_at(node, inputs[name][t]).astype(np.float64)).to(dtype)
             for name, node in graph.inputs().items()
         }
-        world.step(arriving, {} if forced is None else {name: layer.s[t] for name, layer in forced.items()})
+        world.step(t, arriving, {} if forced is None else {name: layer.s[t] for name, layer in forced.items()})
     return world.result()
 
 
@@ -107,6 +109,10 @@ class _FloatWorld:
         self.integrators: dict[str, Number] = {
             name: self._zeros(node.shape) for name, node in graph.of_type(LI).items()
         }
+        self.windows = {
+            name: GatheringWindow(node.weight.tolist(), self._zeros(node.shape))
+            for name, node in graph.of_type(WindowSum).items()
+        }
         self.late: dict[Edge, deque[Number]] = {
             edge: deque([self._zeros(graph.nodes[edge.source].shape)] * edge.delay)
             for edge in graph.edges
@@ -118,11 +124,14 @@ class _FloatWorld:
         zeros = torch.zeros((self.batch, *shape), dtype=self.dtype)
         return exact(zeros) if self.with_bound else zeros
 
-    def step(self, inputs: Mapping[str, torch.Tensor], forced: Mapping[str, Array]) -> None:
-        """Compute every node once."""
+    def step(self, t: int, inputs: Mapping[str, torch.Tensor], forced: Mapping[str, Array]) -> None:
+        """Compute every node that ticks."""
         values: dict[str, Number] = {}
         for name in self.graph.order:
-            values[name] = self._compute(name, values, inputs, forced)
+            if self.graph.receives(name, t):
+                values[name] = self._compute(name, values, inputs, forced)
+            else:
+                values[name] = self._zeros(self.graph.nodes[name].shape)
         for edge, queue in self.late.items():
             queue.append(values[edge.source])
             queue.popleft()
@@ -140,6 +149,9 @@ class _FloatWorld:
         ports = {port: self._arriving(name, port, values) for port in node.ports}
         if name in self.maps:
             return self.maps[name](_present(ports["input"]))
+        if name in self.windows:
+            sent: Number = self.windows[name].step(_present(ports["input"]))
+            return sent
         if name in self.layers:
             return self.layers[name].step(ports, forced.get(name))
         if isinstance(node, LI):
@@ -165,12 +177,18 @@ class _FloatWorld:
 
     def result(self) -> FloatRun:
         """Stack what was recorded."""
+        period = self.graph.period
         return FloatRun(
-            trace={name: layer.record.trace() for name, layer in self.layers.items()},
-            outputs={name: np.stack(rows) for name, rows in self.outputs.items()},
-            margin={name: np.stack(layer.record.margins) for name, layer in self.layers.items()},
+            trace={name: layer.record.trace(period[name]) for name, layer in self.layers.items()},
+            outputs={name: on_ticks(rows, period[name]) for name, rows in self.outputs.items()},
+            margin={
+                name: on_ticks(layer.record.margins, period[name], between=-np.inf)
+                for name, layer in self.layers.items()
+            },
             rounding_bound={
-                name: np.stack(layer.record.bounds) for name, layer in self.layers.items() if layer.record.bounds
+                name: on_ticks(layer.record.bounds, period[name])
+                for name, layer in self.layers.items()
+                if layer.record.bounds
             },
         )
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from ..nodes import LIF, AlphaLIF, CubaLIF, DynamicThresholdLIF, Threshold
-from ..trace import Array, LayerTrace
+from ..trace import Array, LayerTrace, held, on_ticks
 from .float_neurons import Parameters, Snn, State, advance, never_owes, owes_last_spike, settle
 from .tracked import Number, Tracked, exact, heaviside, value_of, without
 
@@ -19,7 +19,7 @@ Ports = Mapping[str, Number | None]
 
 @dataclass
 class Record:
-    """Rows per step, flattened to [B, n]."""
+    """Rows per tick, flattened to [B, n]."""
 
     spikes: list[Array] = field(default_factory=list)
     membranes: list[Array] = field(default_factory=list)
@@ -38,11 +38,11 @@ class Record:
         """Note what is stored after the step."""
         self.membranes.append(_row(u))
 
-    def trace(self) -> LayerTrace:
-        """Stack the rows."""
-        v = np.stack(self.membranes) if self.membranes else None
-        theta = np.stack(self.thetas) if self.thetas else None
-        return LayerTrace(s=np.stack(self.spikes), v=v, theta=theta)
+    def trace(self, period: int) -> LayerTrace:
+        """Stack the rows of a layer that ticks every `period` steps."""
+        v = held(self.membranes, period) if self.membranes else None
+        theta = held(self.thetas, period) if self.thetas else None
+        return LayerTrace(s=on_ticks(self.spikes, period), v=v, theta=theta)
 
 
 def _row(number: Number) -> Array:
@@ -56,7 +56,7 @@ class Layer(Protocol):
     record: Record
 
     def step(self, ports: Ports, forced: Array | None) -> Number:
-        """Advance one step and return the spikes that other nodes see: `forced` ones, [B, n], if there are any."""
+        """Advance one tick and return the spikes that other nodes see: `forced` ones, [B, n], if there are any."""
 
 
 def make_layer(node: object, zero: Number, dtype: torch.dtype) -> Layer:

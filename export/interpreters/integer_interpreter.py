@@ -11,11 +11,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from ..graph import Edge, Graph, is_sent_late
-from ..nodes import NEURONS, Input, Int, IntegerDynamicThresholdLIF, IntegerThreshold
-from ..trace import Array, LayerTrace, Trace, arriving_at, check_inputs
+from ..nodes import NEURONS, Input, Int, IntegerDynamicThresholdLIF, IntegerThreshold, IntegerWindowSum
+from ..trace import Array, LayerTrace, Trace, arriving_at, check_inputs, held, on_ticks
 from ..verify import verify
 from .integer_neurons import IntegerNeuron, fire, initial_state, moving_threshold
 from .integer_steps import send
+from .windows import GatheringWindow
 
 
 def run_integer(graph: Graph, inputs: Mapping[str, Array]) -> Trace:
@@ -34,7 +35,7 @@ def run_integer(graph: Graph, inputs: Mapping[str, Array]) -> Trace:
     run = _Run(graph, inputs, num_steps, batch)
     for step in range(num_steps + max(graph.latency.values(), default=0)):
         run.advance(step)
-    return {name: layer.trace() for name, layer in run.layers.items()}
+    return {name: layer.trace(graph.period[name]) for name, layer in run.layers.items()}
 
 
 class _Run:
@@ -43,19 +44,34 @@ class _Run:
     def __init__(self, graph: Graph, inputs: Mapping[str, Array], num_steps: int, batch: int) -> None:
         self.graph, self.inputs, self.num_steps, self.batch = graph, inputs, num_steps, batch
         self.layers = {name: _Layer(graph, name, batch) for name in graph.of_type(NEURONS)}
+        self.windows = {
+            name: GatheringWindow(node.weight_uint8.tolist(), np.zeros((batch, *node.shape), dtype=np.int64))
+            for name, node in graph.of_type(IntegerWindowSum).items()
+        }
         self.sent: dict[str, dict[int, Int]] = {name: {} for name in graph.nodes}
         self.longest_wait = max((graph.wait(edge) for edge in graph.edges), default=0)
 
     def advance(self, step: int) -> None:
         """Compute what every node sends in one step."""
         for name in self.graph.order:
-            node, sent = self.graph.nodes[name], self.sent[name]
-            if isinstance(node, Input):
-                sent[step] = self.outside(name, step)
-            else:
-                ports = {port: self.arriving(name, port, step) for port in node.ports if self.graph.sources(name, port)}
-                sent[step] = self.fired(name, ports, step) if name in self.layers else send(node, ports)
+            sent = self.sent[name]
+            sent[step] = self.computed(name, step)
             sent.pop(step - self.longest_wait - 1, None)
+
+    def computed(self, name: str, step: int) -> Int:
+        """Return what a node sends: nothing before its sample is under way, and between its ticks."""
+        node, model_step = self.graph.nodes[name], step - self.graph.latency.get(name, 0)
+        if isinstance(node, Input):
+            return self.outside(name, step)
+        if model_step < 0 or not self.graph.receives(name, model_step):
+            return np.zeros((self.batch, *node.shape), dtype=np.int64)
+        ports = {port: self.arriving(name, port, step) for port in node.ports if self.graph.sources(name, port)}
+        if name in self.windows:
+            window: Int = self.windows[name].step(ports["input"])
+            return window
+        if name in self.layers:
+            return self.layers[name].step(ports, is_recorded=model_step < self.num_steps)
+        return send(node, ports)
 
     def outside(self, name: str, step: int) -> Int:
         """Return an input's values; zeros before and after the sample."""
@@ -80,13 +96,6 @@ class _Run:
         source = self.graph.nodes[edge.source]
         return self.sent[edge.source][then] if then >= 0 else np.zeros((self.batch, *source.shape), dtype=np.int64)
 
-    def fired(self, name: str, ports: Mapping[str, Int], step: int) -> Int:
-        """Let a neuron layer take its step, if its sample is under way; it is silent before."""
-        latency = self.graph.latency.get(name, 0)
-        if step < latency:
-            return np.zeros((self.batch, *self.graph.nodes[name].shape), dtype=np.int64)
-        return self.layers[name].step(ports, is_recorded=step < latency + self.num_steps)
-
 
 class _Layer:
     """State and records of one neuron layer."""
@@ -102,7 +111,7 @@ class _Layer:
         self.thetas: list[Int] = []
 
     def step(self, ports: Mapping[str, Int], *, is_recorded: bool) -> Int:
-        """Advance by one step and return the spikes."""
+        """Advance by one tick and return the spikes."""
         theta, vth = self.threshold(ports)
         synaptic_sum = ports["input"] + ports.get("recurrent", 0)
         spikes, self.state, num_clipped = fire(self.node, self.state, synaptic_sum, vth, self.fmt)
@@ -121,11 +130,11 @@ class _Layer:
             return theta, (theta << node.theta_shift).reshape(-1, *(1 for _ in node.shape))
         return None, ports["threshold"] if node.vth is None else node.vth
 
-    def trace(self) -> LayerTrace:
-        """Return what was recorded."""
+    def trace(self, period: int) -> LayerTrace:
+        """Return what was recorded of a layer that ticks every `period` steps."""
         return LayerTrace(
-            s=np.stack(self.spikes).astype(np.uint8),
-            v=None if isinstance(self.node, IntegerThreshold) else np.stack(self.membranes),
-            theta=np.stack(self.thetas) if self.thetas else None,
+            s=on_ticks(self.spikes, period).astype(np.uint8),
+            v=None if isinstance(self.node, IntegerThreshold) else held(self.membranes, period),
+            theta=held(self.thetas, period) if self.thetas else None,
             saturations=self.saturations,
         )

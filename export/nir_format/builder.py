@@ -63,6 +63,10 @@ class Builder:
         node = self.graph.nodes[name]
         return node.shape if name in self.shaped else (node.size,)
 
+    def step_s(self, name: str) -> float:
+        """Return a node's own time step in seconds."""
+        return self.graph.dt_s * self.graph.period[name]
+
     def laid_out(self, name: str, values: Float) -> Double:
         """Return per-neuron values in the node's layout."""
         full = np.broadcast_to(values.astype(np.float64), self.graph.nodes[name].shape)

@@ -6,7 +6,7 @@ is neither that nor a composition of standard nodes is one of these; as `nir.LIF
 NIR edges carry no ports: all edges into a node are its input. Other ports are attributes that name the node which
 sends to them (empty: nothing does). `recurrent_source` is also an edge: its values belong to the input, and are only
 added after it. Arrays are per neuron, of the layer's shape, which may be flattened. Discrete time: dt is in the
-graph's metadata. All neurons share one step, U the stored membrane, X the input::
+graph's metadata, and behind a `WindowSum` longer. All neurons share one step, U the stored membrane, X the input::
 
     R[t]  = 1(U[t-1] > θ[t])
     U'[t] = update with the reset R[t];   S[t] = 1(U'[t] > θ[t])
@@ -147,7 +147,28 @@ class MatMul(_Elementwise):
         self._finish((size,), "a_source", "b_source")
 
 
-EXTENSIONS = (SnnTorchLeaky, SnnTorchSynaptic, SnnTorchAlpha, DynamicThresholdLIF, Product, MatMul)
+@dataclass(eq=False)
+class WindowSum(_Elementwise):
+    r"""Weighted sum of r values that follow each other, sent once per window: a slower stage begins behind it.
+
+    $$y[n] = \sum_{k=0}^{r-1} w_k\, x[r n + k]$$
+
+    What receives y has a time step r times as long as what sends x; its time constants belong to that step. In the
+    steps of x, y[n] is sent together with the arrival of x[rn + r - 1], and nothing between.
+
+    Attributes:
+        shape: of x and of y, flattened where the source is.
+        weight: weights [r], the oldest value's first.
+    """
+
+    shape: npt.NDArray[np.int64]
+    weight: Float
+
+    def __post_init__(self) -> None:
+        self._finish(tuple(int(length) for length in np.ravel(self.shape)))
+
+
+EXTENSIONS = (SnnTorchLeaky, SnnTorchSynaptic, SnnTorchAlpha, DynamicThresholdLIF, Product, MatMul, WindowSum)
 
 
 def register_extensions() -> None:

@@ -19,10 +19,11 @@ from ..nodes import (
     Pool,
     Scale,
     Threshold,
+    WindowSum,
 )
 from .forms import shift_form
 
-ELEMENTWISE = (LIF, CubaLIF, AlphaLIF, LI, Threshold, DynamicThresholdLIF, Scale, Output)
+ELEMENTWISE = (LIF, CubaLIF, AlphaLIF, LI, Threshold, DynamicThresholdLIF, Scale, WindowSum, Output)
 """Nodes whose input and output have one layout."""
 SHAPED_PORTS = ("input", "recurrent", "threshold")
 """Ports at which the layout matters; others only count values or say their shape themselves."""

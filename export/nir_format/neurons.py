@@ -39,16 +39,22 @@ class Context:
     """What converting a file's units shares.
 
     Attributes:
-        dt_s: time step.
+        dt_s: time step in seconds of what ticks in every step.
+        periods: unit to the steps between its ticks.
         embeddings: embedding that a convolution needs before it, by the convolution's name.
         columns: layers that are parts of larger ones, see `passes.standardize_concatenation`.
         num_values: values broadcast so far.
     """
 
     dt_s: float
+    periods: dict[str, int] = field(default_factory=dict)
     embeddings: dict[str, Conv] = field(default_factory=dict)
     columns: dict[str, Columns] = field(default_factory=dict)
     num_values: int = 0
+
+    def step_s(self, name: str) -> float:
+        """Return a unit's own time step in seconds."""
+        return self.dt_s * self.periods[name]
 
     def broadcast(self, name: str, values: Any, shape: Shape) -> Double:
         """Return a parameter in the layer's shape; scalars serve all neurons."""
@@ -70,7 +76,7 @@ def neuron(unit: Unit, name: str, shape: Shape, context: Context) -> Chain:
         if np.any(np.asarray(getattr(node, potential, 0)) != 0):
             raise NirFileError(f"node {name}: {potential} is not 0, allowed is 0; shift the potentials")
     if kind in ("I", "IF"):
-        beta, gain = np.ones(shape), context.broadcast(name, node.r, shape) * context.dt_s
+        beta, gain = np.ones(shape), context.broadcast(name, node.r, shape) * context.step_s(name)
     else:
         tau = node.tau_mem if kind.startswith("Cuba") else node.tau
         beta, gain = _decay(tau, node.r, "beta", node, name, shape, context)
@@ -112,7 +118,8 @@ def _decay(
     tau: Any, resistance: Any, exact_name: str, node: Any, name: str, shape: Shape, context: Context
 ) -> tuple[Double, Double]:
     """Return (decay, gain) of tau x' = −x + resistance · X, by forward Euler."""
-    rate = context.dt_s / context.broadcast(name, tau, shape)
+    dt_s = context.step_s(name)
+    rate = dt_s / context.broadcast(name, tau, shape)
     decay, gain = 1 - rate, context.broadcast(name, resistance, shape) * rate
     exact = node.metadata.get(exact_name)
     if exact is not None:
@@ -121,7 +128,7 @@ def _decay(
         decay = np.asarray(exact, dtype=np.float64)
     if not bool((decay >= 0).all()):
         raise NirFileError(
-            f"node {name}: tau down to {np.min(context.dt_s / rate):g} s is shorter than dt = {context.dt_s:g} s, "
+            f"node {name}: tau down to {np.min(dt_s / rate):g} s is shorter than dt = {dt_s:g} s, "
             "allowed is dt or more; give the dt for which the file was made"
         )
     return decay, gain

@@ -16,10 +16,11 @@ from ..errors import NirFileError
 from ..graph import Edge, Graph
 from ..nodes import Conv, Node, Reshape, Shape
 from ..passes.standardize_concatenation import join_concatenations
+from ..periods import derive_periods
 from ..verify import verify
 from .neurons import Chain, Context
 from .parse import Parsed, Unit, parse
-from .units import convert, output_shape, shape_of_parameters
+from .units import convert, input_period, output_shape, shape_of_parameters
 from .wiring import DelayedWire, close_loops, contract
 
 COMMON_STEPS = "snnTorch and SpikingJelly 1e-4, Norse 1e-3, Spyx 1"
@@ -83,6 +84,7 @@ def _graph(parsed: Parsed, context: Context) -> Graph:
     neurons = {name for name, unit in parsed.units.items() if unit.kind in STATEFUL}
     wires = close_loops(wires, inputs, neurons)
     shapes = _shapes(parsed, wires)
+    context.periods = _periods(parsed, wires)
     chains = {name: convert(unit, name, shapes[name], context) for name, unit in parsed.units.items()}
     wires = _without_embeddings(wires, chains, context)
     nodes = {name: node for chain in chains.values() for name, node in chain}
@@ -92,6 +94,14 @@ def _graph(parsed: Parsed, context: Context) -> Graph:
     edges = [edge for wire in wires for edge in _edges(wire, chains, nodes)]
     graph = Graph(nodes=nodes, edges=(*inner, *edges), dialect="float", dt_s=context.dt_s)
     return join_concatenations(graph, context.columns)
+
+
+def _periods(parsed: Parsed, wires: list[DelayedWire]) -> dict[str, int]:
+    """Return the steps between two ticks of each unit: its parameters belong to a time step so many times as long."""
+    given = {name: input_period(unit) for name, unit in parsed.units.items() if unit.kind == "Input"}
+    ratios = {name: np.size(unit.nir.weight) for name, unit in parsed.units.items() if unit.kind == "WindowSum"}
+    links = [(source, target) for source, target, port, _ in wires if port != "context"]
+    return derive_periods(given, parsed.units, links, ratios)
 
 
 def _take_joints(parsed: Parsed, dt_s: float) -> None:
@@ -179,7 +189,7 @@ def _own_shape(unit: Unit) -> Shape | None:
         return tuple(int(length) for length in np.ravel(unit.nir.input_type["input"]))
     if unit.kind in ("Linear", "Affine"):
         return (int(np.shape(unit.nir.weight)[-1]),)
-    if unit.kind in ("Product", "MatMul"):
+    if unit.kind in ("Product", "MatMul", "WindowSum"):
         return tuple(int(length) for length in np.ravel(unit.nir.input_type["input"]))
     own = shape_of_parameters(unit)
     if own is not None and len(own) > 1 and 1 in own:

@@ -24,6 +24,7 @@ from ..nodes import (
     Scale,
     Shape,
     Threshold,
+    WindowSum,
 )
 from ..passes.standardize_concatenation import Columns
 from .folding import folded
@@ -61,11 +62,8 @@ def convert(unit: Unit, name: str, shape: Shape, context: Context) -> Chain:
             return [(name, Scale(weight=to_float(context.broadcast(name, node.scale, shape)), shape=shape))]
         case "Threshold" if unit.membrane is None:
             return [(name, Threshold(threshold=to_float(context.broadcast(name, node.threshold, shape))))]
-        case "Product":
-            return [(name, Product(shape=shape))]
-        case "MatMul":
-            product = MatMul(shape_a=_lengths(node.shape_a), shape_b=_lengths(node.shape_b))
-            return [(name, product), (f"{name}.flat", Reshape(input_shape=product.shape, shape=(product.size,)))]
+        case "Product" | "MatMul" | "WindowSum":
+            return _graded(unit, name, shape)
         case "SnnTorchLeaky" | "SnnTorchSynaptic" | "SnnTorchAlpha":
             return [(name, snntorch(unit, name, shape, context))]
         case "DynamicThresholdLIF":
@@ -74,11 +72,26 @@ def convert(unit: Unit, name: str, shape: Shape, context: Context) -> Chain:
             return neuron(unit, name, shape, context)
 
 
+def _graded(unit: Unit, name: str, shape: Shape) -> Chain:
+    node = unit.nir
+    if unit.kind == "Product":
+        return [(name, Product(shape=shape))]
+    if unit.kind == "WindowSum":
+        return [(name, WindowSum(weight=to_float(np.atleast_1d(node.weight)), shape=shape))]
+    product = MatMul(shape_a=_lengths(node.shape_a), shape_b=_lengths(node.shape_b))
+    return [(name, product), (f"{name}.flat", Reshape(input_shape=product.shape, shape=(product.size,)))]
+
+
 def _input(unit: Unit, name: str, shape: Shape) -> Input:
     kind = text(unit.nir.metadata.get("kind", "spike"))
     if kind not in ("spike", "graded"):
         raise NirFileError(f"node {name}: input kind '{kind}', allowed are spike, graded")
-    return Input(shape=shape, kind="graded" if kind == "graded" else "spike")
+    return Input(shape=shape, kind="graded" if kind == "graded" else "spike", period=input_period(unit))
+
+
+def input_period(unit: Unit) -> int:
+    """Return how often the values of an Input come, in steps."""
+    return int(np.asarray(unit.nir.metadata.get("period", 1)).item())
 
 
 def _output(unit: Unit, name: str, shape: Shape) -> Chain:

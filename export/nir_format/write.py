@@ -32,6 +32,7 @@ from ..nodes import (
     Reshape,
     Scale,
     Threshold,
+    WindowSum,
 )
 from ..passes.standardize_concatenation import Columns
 from . import extension as nir_extension
@@ -88,7 +89,8 @@ def _write(node: object, name: str, builder: Builder) -> None:
 
 @_write.register
 def _(node: Input, name: str, builder: Builder) -> None:
-    builder.add(name, nir.Input(input_type={"input": np.array(node.shape)}, metadata={"kind": node.kind}))
+    metadata = {"kind": node.kind, **({"period": node.period} if node.period > 1 else {})}
+    builder.add(name, nir.Input(input_type={"input": np.array(node.shape)}, metadata=metadata))
 
 
 @_write.register
@@ -183,7 +185,7 @@ def time_constant(decay: Double, dt_s: float) -> Double:
 def _neuron_shaped(name: str, builder: Builder, **decays: Float) -> tuple[dict[str, Double], Double, Double]:
     """Return decays, the membrane's tau and zeros, in the node's layout."""
     exact = {key: builder.laid_out(name, decay) for key, decay in decays.items()}
-    return exact, time_constant(exact["beta"], builder.graph.dt_s), np.zeros(builder.shape(name))
+    return exact, time_constant(exact["beta"], builder.step_s(name)), np.zeros(builder.shape(name))
 
 
 @_write.register
@@ -191,7 +193,7 @@ def _(node: LIF, name: str, builder: Builder) -> None:
     if node.threshold is None or node.inhibition or not _resets_at_once(node):
         builder.add(name, _snntorch(nir_extension.SnnTorchLeaky, node, name, builder))
         return
-    dt_s, theta = builder.graph.dt_s, builder.laid_out(name, node.threshold)
+    dt_s, theta = builder.step_s(name), builder.laid_out(name, node.threshold)
     exact, tau, zeros = _neuron_shaped(name, builder, beta=node.beta)
     if node.reset == "none":
         builder.add_chain(name, _integrator(exact["beta"], dt_s), nir.Threshold(threshold=theta), "membrane")
@@ -219,7 +221,7 @@ def _(node: CubaLIF, name: str, builder: Builder) -> None:
     if node.threshold is None or node.inhibition or not _resets_at_once(node):
         builder.add(name, _snntorch(nir_extension.SnnTorchSynaptic, node, name, builder))
         return
-    dt_s, theta = builder.graph.dt_s, builder.laid_out(name, node.threshold)
+    dt_s, theta = builder.step_s(name), builder.laid_out(name, node.threshold)
     exact, tau, zeros = _neuron_shaped(name, builder, beta=node.beta, alpha=node.alpha)
     tau_syn = time_constant(exact["alpha"], dt_s)
     shared = {
@@ -257,7 +259,7 @@ def _snntorch(kind: Any, node: LIF | CubaLIF | AlphaLIF, name: str, builder: Bui
 
 @_write.register
 def _(node: LI, name: str, builder: Builder) -> None:
-    builder.add(name, _integrator(builder.laid_out(name, node.beta), builder.graph.dt_s))
+    builder.add(name, _integrator(builder.laid_out(name, node.beta), builder.step_s(name)))
 
 
 def _integrator(beta: Double, dt_s: float) -> Any:
@@ -293,3 +295,9 @@ def _(node: Product, name: str, builder: Builder) -> None:
 def _(node: MatMul, name: str, builder: Builder) -> None:
     shapes = {"shape_a": np.array(node.shape_a), "shape_b": np.array(node.shape_b)}
     builder.add(name, nir_extension.MatMul(**shapes, a_source="", b_source=""))
+
+
+@_write.register
+def _(node: WindowSum, name: str, builder: Builder) -> None:
+    shape = np.array(builder.shape(name))
+    builder.add(name, nir_extension.WindowSum(shape=shape, weight=node.weight.astype(np.float64)))

@@ -18,13 +18,28 @@ from .linear import Conv, Convolution, Gather, Linear, Pool, Reduce, Reshape, Sc
 from .neurons import LI, LIF, AlphaLIF, CubaLIF, DynamicThresholdLIF, Reset, Threshold
 from .norm import Norm
 from .product import MatMul, Product
-from .signal import Float, Input, InputKind, Int, Int8, Output, Shape, Signal
+from .signal import Float, Input, InputKind, Int, Int8, Output, Shape, Signal, UInt8
+from .window import IntegerWindowSum, WindowSum
 
 Structural = Input | Output | Pool | Gather | Reshape | Reduce | Product | MatMul
 """Nodes without weights, the same in both dialects."""
-FloatNode = Structural | Linear | Conv | Scale | Norm | LIF | CubaLIF | AlphaLIF | LI | Threshold | DynamicThresholdLIF
+FloatNode = (
+    Structural
+    | WindowSum
+    | Linear
+    | Conv
+    | Scale
+    | Norm
+    | LIF
+    | CubaLIF
+    | AlphaLIF
+    | LI
+    | Threshold
+    | DynamicThresholdLIF
+)
 IntegerNode = (
     Structural
+    | IntegerWindowSum
     | IntegerLinear
     | IntegerConv
     | IntegerScale
@@ -55,6 +70,8 @@ SYNAPSES = (Linear, Conv, Scale, IntegerLinear, IntegerConv, IntegerScale)
 REARRANGEMENTS = (Pool, Gather, Reduce)
 """Nodes that only add and move values: on Lava they too are synapses, of weight one."""
 PRODUCTS = (Product, MatMul)
+WINDOWS = (WindowSum, IntegerWindowSum)
+"""Nodes that sum over time: a slower stage begins behind each."""
 
 __all__ = [
     "DYNAMIC",
@@ -64,6 +81,7 @@ __all__ = [
     "PRODUCTS",
     "REARRANGEMENTS",
     "SYNAPSES",
+    "WINDOWS",
     "AlphaLIF",
     "Conv",
     "Convolution",
@@ -85,6 +103,7 @@ __all__ = [
     "IntegerNode",
     "IntegerScale",
     "IntegerThreshold",
+    "IntegerWindowSum",
     "Linear",
     "MatMul",
     "Node",
@@ -100,5 +119,7 @@ __all__ = [
     "Signal",
     "Structural",
     "Threshold",
+    "UInt8",
+    "WindowSum",
     "window_count",
 ]

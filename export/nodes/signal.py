@@ -12,6 +12,7 @@ import numpy.typing as npt
 Float = npt.NDArray[np.float32]
 Int = npt.NDArray[np.int64]
 Int8 = npt.NDArray[np.int8]
+UInt8 = npt.NDArray[np.uint8]
 Shape = tuple[int, ...]
 InputKind = Literal["spike", "graded"]
 
@@ -43,10 +44,14 @@ class Signal:
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Input(Signal):
-    """Values from outside: `kind` 'spike' carries 0/1, 'graded' signed 11-bit integers."""
+    """Values from outside: `kind` 'spike' carries 0/1, 'graded' signed 11-bit integers.
+
+    `period`: values come on every so many steps, in those t in which it divides t + 1; zeros between.
+    """
 
     shape: Shape
     kind: InputKind = "spike"
+    period: int = 1
 
     @property
     def ports(self) -> dict[str, Shape]:

@@ -39,6 +39,7 @@ class ScanBody:
 
     Attributes:
         scope: the graph node that is being written.
+        tick: condition that it ticks in this step; None where it always does.
         operations: in the order of computation.
         constants: weights and other fixed tensors by name, initializers of the model outside the body.
         states: in the order in which the Scan carries them.
@@ -46,6 +47,7 @@ class ScanBody:
     """
 
     scope: str = ""
+    tick: str | None = None
     operations: list[Any] = field(default_factory=list)
     constants: dict[str, Array] = field(default_factory=dict)
     states: list[ScanState] = field(default_factory=list)
@@ -73,9 +75,15 @@ class ScanBody:
         self.states.append(ScanState(name, f"{name}/next", shape))
         return name
 
-    def keep(self, state: str, value: str) -> None:
-        """Say what a state holds after the step."""
-        self.rename(value, f"{state}/next")
+    def keep(self, state: str, value: str) -> str:
+        """Say what a state holds after a tick, and return the name of what it holds after the step."""
+        kept = value if self.tick is None else self.add("Where", self.tick, value, state)
+        self.rename(kept, f"{state}/next")
+        return kept
+
+    def on_tick(self, value: str) -> str:
+        """Return what is sent: the value on a tick, zeros in all other steps."""
+        return value if self.tick is None else self.add("Where", self.tick, value, self.constant(np.float32(0), "zero"))
 
     def as_float(self, condition: str) -> str:
         """Turn a condition into 0.0 and 1.0."""

@@ -24,10 +24,11 @@ from hardware_profiles.artifact import atomic_file
 
 from ..errors import ExportError
 from ..graph import Edge, Graph
-from ..nodes import NEURONS, Input, Output, Shape
+from ..nodes import NEURONS, Input, Output, Shape, WindowSum
 from ..trace import Array
 from ..verify import verify
 from .body import BATCH_AXIS, FLOAT, INT64, ScanBody, tensor_info
+from .clock import Clock
 from .neurons import Records, write_neuron
 from .steps import write_step
 
@@ -74,12 +75,12 @@ def write_onnx(graph: Graph, path: Path, *, record: bool = False, max_inline_byt
 
 def _write_body(graph: Graph, body: ScanBody, record: bool) -> dict[str, onnx.ValueInfoProto]:
     """Write one step; returns the Scan's outputs by name, as they look inside the body."""
-    lines = _DelayLines(graph, body)
+    clock, lines = Clock(graph, body), _DelayLines(graph, body)
     sent: dict[str, str] = {}
     outgoing: dict[str, onnx.ValueInfoProto] = {}
     for name in graph.order:
         node = graph.nodes[name]
-        body.scope = name
+        body.scope, body.tick = name, None
         if isinstance(node, Input):
             sent[name] = _step_of(name)
             continue
@@ -88,16 +89,21 @@ def _write_body(graph: Graph, body: ScanBody, record: bool) -> dict[str, onnx.Va
             for port in node.ports
             if graph.incoming(name, port)
         }
+        if isinstance(node, WindowSum):
+            sent[name] = clock.write_window(name, node, ports["input"])
+            continue
+        body.tick = clock.tick(graph.period[name])
         if isinstance(node, NEURONS):
             records = write_neuron(node, body, ports)
             sent[name] = records.s
             if record:
                 outgoing.update(_record(body, name, node.shape, records))
         else:
-            sent[name] = write_step(node, body, ports)
+            sent[name] = body.on_tick(write_step(node, body, ports))
         if isinstance(node, Output):
             body.rename(sent[name], _step_of(name))
             outgoing[name] = tensor_info(_step_of(name), node.shape, BATCH_AXIS)
+    body.tick = None
     lines.close(sent)
     return outgoing
 

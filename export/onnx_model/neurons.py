@@ -56,14 +56,13 @@ def _(node: Snn, body: ScanBody, ports: Ports) -> Records:
     settled = membrane
     if not node.reset_delay and node.reset != "none":
         settled = _settle(node, body, _Membrane(membrane, theta, owed), fired)
-    body.keep(stored, settled)
-    return Records(s=body.as_float(fired), v=settled)
+    return Records(s=body.on_tick(body.as_float(fired)), v=body.keep(stored, settled))
 
 
 @write_neuron.register
 def _(node: Threshold, body: ScanBody, ports: Ports) -> Records:
     over = body.add("Greater", ports["input"], body.constant(node.threshold, "threshold"))
-    return Records(s=body.as_float(over))
+    return Records(s=body.on_tick(body.as_float(over)))
 
 
 @write_neuron.register
@@ -76,8 +75,17 @@ def _(node: DynamicThresholdLIF, body: ScanBody, ports: Ports) -> Records:
     membrane = _leaky_sum(body, node.beta, stored, ports)
     fired = body.add("Greater", membrane, threshold)
     settled = body.add("Where", fired, _zero(body), membrane)
-    body.keep(stored, settled)
-    return Records(s=body.as_float(fired), v=settled, theta=theta)
+    return Records(
+        s=body.on_tick(body.as_float(fired)), v=body.keep(stored, settled), theta=_held_threshold(body, theta)
+    )
+
+
+def _held_threshold(body: ScanBody, theta: str) -> str:
+    """Append what is shown of a threshold mantissa [B] between ticks; a float32 holds its 17 bits."""
+    if body.tick is None:
+        return theta
+    held = body.keep(body.state((), "threshold"), body.add("Cast", theta, to=FLOAT))
+    return body.add("Cast", held, to=INT64)
 
 
 @write_step.register

@@ -1,8 +1,8 @@
-"""Offsets of moving thresholds become spikes: θ[t] = W s[t] + b gets b from a neuron that fires in every step.
+"""Offsets of moving thresholds become spikes: θ[t] = W s[t] + b gets b from a neuron that fires on every tick.
 
-Where thresholds arrive, a chip's neuron has no field for a constant. One neuron, driven by a constant bias alone, fires
-always; its synapses carry b in two parts, so that b is as fine as a constant threshold: the first in the mantissas of
-one synapse layer, what that leaves over in those of a second.
+Where thresholds arrive, a chip's neuron has no field for a constant. One neuron per period, driven by a constant bias
+alone, fires always; its synapses carry b in two parts, so that b is as fine as a constant threshold: the first in the
+mantissas of one synapse layer, what that leaves over in those of a second.
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ import numpy.typing as npt
 from hardware_profiles.arithmetic import IntegerFormat
 
 from ..graph import Edge, Graph
-from ..nodes import NEURONS, Linear, Node, Reshape, Threshold
+from ..nodes import NEURONS, Input, Linear, Node, Reshape, Threshold, WindowSum
 from .composition import bias_of, without_bias
 from .quantize_weights import scaled_to_integers
 from .scale import largest_mantissa_bits
 
 
 def drive_offsets(graph: Graph, fmt: IntegerFormat) -> Graph:
-    """Move every bias at a moving threshold into the synapses of a neuron that always fires; float in and out.
+    """Move every bias at a moving threshold into the synapses of neurons that always fire; float in and out.
 
     The graph is one that `fold_scales` returned: each port has synapses of its own.
     """
@@ -33,13 +33,20 @@ def drive_offsets(graph: Graph, fmt: IntegerFormat) -> Graph:
     if not offsets:
         return graph
     stripped = {synapse: without_bias(graph.nodes[synapse]) for found in offsets.values() for synapse in found}
-    always, nodes, edges = _always(graph)
+    always: dict[int, str] = {}
+    nodes: dict[str, Node] = {}
+    edges: list[Edge] = []
     for name, found in offsets.items():
+        period = graph.period[name]
+        if period not in always:
+            always[period], made, links = _always(graph, period)
+            nodes |= made
+            edges += links
         for delay in sorted({late for late, _ in found.values()}):
             total = sum((bias for late, bias in found.values() if late == delay), np.zeros(graph.nodes[name].shape))
             for part, weight in enumerate(_parts(total, fmt)):
                 synapse = _free(graph.nodes, f"{name} offset {delay}.{part}")
-                made, links = _constant(synapse, weight, always, name, delay)
+                made, links = _constant(synapse, weight, always[period], name, delay)
                 nodes |= made
                 edges += links
     return replace(graph.with_nodes(stripped | nodes), edges=(*graph.edges, *edges))
@@ -59,10 +66,14 @@ def _offsets(graph: Graph, name: str) -> dict[str, tuple[int, npt.NDArray[np.flo
     return found
 
 
-def _always(graph: Graph) -> tuple[str, dict[str, Node], list[Edge]]:
-    """Make the neuron that fires in every step: its drive is 1 whatever the input, its threshold 1/2."""
-    name = _free(graph.nodes, "always")
-    source, outside = next(iter(graph.inputs().items()))
+def _always(graph: Graph, period: int) -> tuple[str, dict[str, Node], list[Edge]]:
+    """Make the neuron that fires on every tick of a period: its drive is 1 whatever arrives, its threshold 1/2.
+
+    What arrives comes from an input or window: a stage begins with one, so nothing of it can close a loop.
+    """
+    name = _free(graph.nodes, "always" if period == 1 else f"always.{period}")
+    starts = graph.of_type((Input, WindowSum)).items()
+    source, outside = next((start, node) for start, node in starts if graph.period[start] == period)
     flat = Reshape(input_shape=outside.shape, shape=(outside.size,))
     drive = Linear(weight=np.zeros((1, outside.size), dtype=np.float32), bias=np.ones(1, dtype=np.float32))
     neuron = Threshold(threshold=np.full(1, 0.5, dtype=np.float32))

@@ -1,8 +1,9 @@
 """Scalar factors move forward into the next weights, so that everything between a spike and a weight is an integer.
 
-A factor passes Gather, Reshape, Reduce, Pool (whose average is a sum times 1/area), Product and MatMul; where signals
-with different factors meet, the node that they enter is split into one copy per factor, for all of them are linear in
-each port. What reaches a neuron without a weight gets one synapse per neuron. Every neuron then has its own synapses.
+A factor passes Gather, Reshape, Reduce, Pool (whose average is a sum times 1/area), WindowSum (whose weights become
+integers times a factor, mostly 1/128), Product and MatMul; where signals with different factors meet, the node that
+they enter is split into one copy per factor, for all of them are linear in each port. What reaches a neuron without a
+weight gets one synapse per neuron. Every neuron then has its own synapses.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ from hardware_profiles.arithmetic import IntegerFormat
 
 from ..errors import ExportError
 from ..graph import Graph
-from ..nodes import NEURONS, PRODUCTS, Conv, Linear, Node, Output, Pool, Reshape, Scale
+from ..nodes import NEURONS, PRODUCTS, Conv, Linear, Node, Output, Pool, Reshape, Scale, WindowSum
 from .composition import scaled, without_bias
 from .rewriting import Piece, Rewriting, common_factor, is_synapse
+from .window_weights import window_mantissas
 
 WEIGHTED_PORTS = ("input", "recurrent", "threshold")
 """Ports of neurons that receive synaptic sums."""
@@ -65,6 +67,10 @@ def _pieces(new: Rewriting, name: str, node: Node) -> list[Piece]:
         elif isinstance(node, Pool) and node.kind == "average":
             summed = new.add(name, replace(node, kind="sum"), group)
             pieces.append(Piece(summed, factor / math.prod(node.kernel)))
+        elif isinstance(node, WindowSum):
+            mantissas, unit = window_mantissas(node.weight)
+            summed = new.add(name, replace(node, weight=mantissas.astype(np.float32)), group)
+            pieces.append(Piece(summed, factor * unit))
         else:
             pieces.append(Piece(new.add(name, node, group), factor))
     return pieces

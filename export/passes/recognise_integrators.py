@@ -1,7 +1,7 @@
 """Integrators that are parts of a neuron become that neuron: the standard-NIR forms of snnTorch's neurons.
 
 * `LI -> Threshold`:  U[t] = β U[t−1] + X[t], S[t] = 1(U[t] > θ) is LIF without reset.
-* LIF without reset whose spikes come back a step later through a weight of −θ is LIF with the delayed subtract.
+* LIF without reset whose spikes come back a tick later through a weight of −θ is LIF with the delayed subtract.
 * `LI -> LIF`:  I[t] = α I[t−1] + X[t] before a membrane is CubaLIF.
 
 Exact in both dialects. A chip sends no membranes, so any other LI ends here.
@@ -92,4 +92,4 @@ def _subtracts(graph: Graph, scale: str, name: str, lif: LIF) -> bool:
     if len(into) != 1 or len(out) != 1 or into[0].source != name:
         return False
     weight = np.broadcast_to(node.weight, node.shape)
-    return into[0].delay + out[0].delay == 1 and np.array_equal(weight, -lif.threshold)
+    return into[0].delay + out[0].delay == graph.period[name] and np.array_equal(weight, -lif.threshold)

@@ -11,10 +11,9 @@ from hardware_profiles.arithmetic import IntegerFormat
 from hardware_profiles.errors import RangeError
 
 from ..nodes import CubaLIF, DynamicThresholdLIF, Float, Node
-from ..ranges import current_bound
+from ..ranges import current_bound, shifted_bound
 from .quantize_neurons import effective_du, threshold_mantissas
 from .quantize_weights import bias_exponent, largest_magnitude, round_bias, scaled_to_integers
-from .rewriting import Synapse
 from .synapses import Drive, constant_drive
 
 PREFERRED_SCALE_BITS = 11
@@ -42,7 +41,7 @@ class Calibration:
 
     Attributes:
         choices: neuron node to its scale; layers that are left out keep the one of `choose_scale`.
-        num_decisions: neurons × steps × samples of the data, all layers together.
+        num_decisions: neurons × ticks × samples of the data, all layers together.
         differ_without: spikes that differ from the float network's without calibration.
         differ_with: the same with it; never more.
     """
@@ -81,9 +80,10 @@ def candidate_scales(node: Node, drives: Sequence[Drive], fmt: IntegerFormat) ->
     return [ScaleChoice(bits) for bits in range(max(useful, PREFERRED_SCALE_BITS, lowest), lowest - 1, -1)]
 
 
-def mantissa_bits_of(synapse: Synapse, choice: ScaleChoice, fmt: IntegerFormat) -> int:
+def mantissa_bits_of(drive: Drive, choice: ScaleChoice, fmt: IntegerFormat) -> int:
     """Return k of the mantissas w·2^k of one of a neuron's synapses."""
-    return min(largest_mantissa_bits(synapse.weight, fmt) + choice.extra_bits, choice.scale_bits)
+    finest = choice.scale_bits + drive.input_fraction_bits
+    return min(largest_mantissa_bits(drive.synapse.weight, fmt) + choice.extra_bits, finest)
 
 
 def largest_mantissa_bits(weight: Float, fmt: IntegerFormat) -> int:
@@ -105,20 +105,20 @@ def fits(
         return False
     largest = {"input": 0, "recurrent": 0, "threshold": 0}
     for drive in drives:
-        bits = mantissa_bits_of(drive.synapse, choice, fmt)
-        if choice.scale_bits - bits > fmt.state_bits:
+        bits = mantissa_bits_of(drive, choice, fmt)
+        exponent, largest_sum = choice.scale_bits - bits, drive.largest_sum(bits, fmt)
+        if exponent > fmt.state_bits or (exponent < 0 and largest_sum > fmt.state_max):
             return False
-        largest[drive.port] += drive.largest_sum(bits, fmt) << (choice.scale_bits - bits)
+        largest[drive.port] += shifted_bound(largest_sum, exponent)
     total = largest["input"] + largest["recurrent"]
     if max(total, largest["threshold"]) > fmt.sum_max:
         return False
     bias = constant_drive(name, list(drives), node.size) if with_bias else np.zeros(1)
-    exponent = bias_exponent(bias, choice.scale_bits + fmt.state_shift, fmt)
-    if exponent is None:
+    membrane_bits = choice.scale_bits + fmt.state_shift
+    shifted = bias_exponent(bias, membrane_bits, fmt)
+    if shifted is None:
         return False
-    largest_bias = (
-        int(np.abs(scaled_to_integers(bias, choice.scale_bits + fmt.state_shift - exponent)).max()) << exponent
-    )
+    largest_bias = int(np.abs(scaled_to_integers(bias, membrane_bits - shifted)).max()) << shifted
     return not isinstance(node, CubaLIF) or _current_fits(node, total, largest_bias, fmt)
 
 

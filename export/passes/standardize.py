@@ -18,7 +18,21 @@ import numpy as np
 
 from ..errors import UnsupportedModuleError
 from ..graph import Edge, Graph
-from ..nodes import LI, LIF, AlphaLIF, CubaLIF, DynamicThresholdLIF, Float, MatMul, Node, Product, Scale, Threshold
+from ..nodes import (
+    LI,
+    LIF,
+    AlphaLIF,
+    CubaLIF,
+    DynamicThresholdLIF,
+    Float,
+    Input,
+    MatMul,
+    Node,
+    Product,
+    Scale,
+    Threshold,
+    WindowSum,
+)
 from .freeze_thresholds import freeze_thresholds
 
 
@@ -47,6 +61,12 @@ def _obstacle(node: Node) -> str | None:
     """Return why a node has no standard form, or None."""
     if isinstance(node, DynamicThresholdLIF):
         return "its threshold moves under a hard reset, which standard NIR cannot say; freeze thresholds"
+    if isinstance(node, WindowSum):
+        return (
+            f"WindowSum begins a stage that ticks {node.ratio} times as seldom, standard NIR has one time step for all"
+        )
+    if isinstance(node, Input) and node.period > 1:
+        return f"its values come every {node.period} steps, standard NIR has one time step for all"
     if isinstance(node, (Product, MatMul, AlphaLIF)):
         return f"{type(node).__name__} has no form in standard NIR nodes"
     if not isinstance(node, (LIF, CubaLIF)):

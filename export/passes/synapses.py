@@ -12,11 +12,12 @@ from hardware_profiles.arithmetic import IntegerFormat
 
 from ..errors import ExportError
 from ..graph import Graph
-from ..nodes import Conv, Linear, Reshape, Scale
+from ..nodes import NEURONS, Conv, Linear, Reshape, Scale, WindowSum
 from ..ranges import arriving_bound
 from .composition import bias_of
 from .quantize_weights import WEIGHTS_AT_ONCE, round_weights
 from .rewriting import Synapse
+from .window_weights import WINDOW_BITS
 
 
 @dataclass(frozen=True, eq=False)
@@ -29,6 +30,7 @@ class Drive:
         port: the neuron's port that it drives.
         delay: steps from the synapse to the neuron.
         largest_input: bound on the magnitude of the integers that arrive at it.
+        input_fraction_bits: fraction bits of these integers: those of windows over time count in 1/128.
     """
 
     name: str
@@ -36,6 +38,7 @@ class Drive:
     port: str
     delay: int
     largest_input: int
+    input_fraction_bits: int = 0
     _sums: dict[int, int] = field(default_factory=dict)
 
     def largest_sum(self, mantissa_bits: int, fmt: IntegerFormat) -> int:
@@ -65,8 +68,24 @@ def drives_of(graph: Graph, name: str, bounds: Mapping[str, int]) -> list[Drive]
                     f"node {name}: {synapse} ({type(node).__name__}) arrives at port '{port}' without weights; "
                     "fold scales before quantising"
                 )
-            drives.append(Drive(synapse, node, port, delay, arriving_bound(graph, synapse, "input", bounds)))
+            largest = arriving_bound(graph, synapse, "input", bounds)
+            fraction_bits = WINDOW_BITS if _reads_windows(graph, synapse) else 0
+            drives.append(Drive(synapse, node, port, delay, largest, fraction_bits))
     return drives
+
+
+def _reads_windows(graph: Graph, synapse: str) -> bool:
+    """Tell whether sums over time are among the integers that arrive at a synapse."""
+    waiting, seen = [synapse], set()
+    while waiting:
+        name = waiting.pop()
+        node = graph.nodes[name]
+        if isinstance(node, WindowSum):
+            return True
+        if name not in seen and not isinstance(node, NEURONS):
+            seen.add(name)
+            waiting += [source for port in node.ports for source in graph.sources(name, port)]
+    return False
 
 
 def constant_drive(name: str, drives: list[Drive], size: int) -> npt.NDArray[np.float64]:

@@ -45,7 +45,7 @@ def calibrate(graph: Graph, inputs: Mapping[str, Array], fmt: IntegerFormat) -> 
     for name in (name for name in rounded.of_type(NEURONS) if name in reference):
         choices[name], spikes = _best(rounded, name, inputs, seen, reference, fmt)
         seen[name] = spikes[name]
-    num_decisions = sum(layer.s.size for layer in reference.values())
+    num_decisions = sum(layer.s.size // graph.period[name] for name, layer in reference.items())
     without = count_differences(run_integer(lower(graph, fmt), inputs), reference)
     calibrated = Calibration(choices, num_decisions, without, 0)
     with_choices = count_differences(run_integer(lower(graph, fmt, calibrated), inputs), reference)

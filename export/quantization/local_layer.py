@@ -9,20 +9,20 @@ import numpy as np
 
 from ..graph import Graph
 from ..nodes import NEURONS, Input, Node
-from ..trace import Array, Trace
+from ..trace import Array, Trace, on_ticks
 
 
 def cut_out(graph: Graph, name: str) -> Graph:
     """Return the graph of one neuron layer: its synapses and all that lies between it and other neurons.
 
-    The neurons that drive it become inputs of their own names; loops through the layer alone stay.
+    The neurons that drive it become inputs of their own names and periods; loops through the layer alone stay.
     """
     nodes: dict[str, Node] = {}
     waiting = [name]
     for found in waiting:  # grows while it is walked
         node = graph.nodes[found]
         is_outside = isinstance(node, NEURONS) and found != name
-        nodes[found] = Input(shape=node.shape) if is_outside else node
+        nodes[found] = Input(shape=node.shape, period=graph.period[found]) if is_outside else node
         if not is_outside:
             sources = {source for port in node.ports for source in graph.sources(found, port)}
             waiting += sorted(sources - set(waiting))
@@ -35,11 +35,11 @@ def cut_out(graph: Graph, name: str) -> Graph:
 def recorded_inputs(local: Graph, inputs: Mapping[str, Array], trace: Trace) -> dict[str, Array]:
     """Return what drives a layer that was cut out: the network's inputs, and spikes that were recorded.
 
-    A neuron that the trace lacks is the one of `passes.drive_offsets`, which fires in every step.
+    A neuron that the trace lacks is one of `passes.drive_offsets`, which fires on every tick.
     """
     num_steps, batch = next(iter(trace.values())).s.shape[:2]
     driven = {}
     for name, node in local.inputs().items():
-        always = np.ones((num_steps, batch, node.size), dtype=np.uint8)
+        always = on_ticks([np.ones((batch, node.size), dtype=np.uint8)] * (num_steps // node.period), node.period)
         driven[name] = inputs[name] if name in inputs else trace[name].s if name in trace else always
     return driven

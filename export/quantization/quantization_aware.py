@@ -186,7 +186,7 @@ class _Layer:
         choice = choose_scale(self.name, replace(self.node, **fields), drives, self.fmt)
         steps = {}
         for place, tensor in self.weights.items():
-            bits = mantissa_bits_of(drives[place].synapse, choice, self.fmt)
+            bits = mantissa_bits_of(drives[place], choice, self.fmt)
             steps[tensor] = 2.0**-bits / abs(tensor.factor)
         largest = np.array(sum(float(tensor.full().detach().abs().max()) for tensor in self.biases.values()))
         exponent = bias_exponent(largest, choice.scale_bits + self.fmt.state_shift, self.fmt)
@@ -202,7 +202,7 @@ class _Layer:
             synapse = replace(synapse, weight=self.weights[place].values(synapse.weight))
         if place in self.biases:
             synapse = replace(synapse, bias=self.biases[place].values(synapse.bias))
-        return Drive(drive.name, synapse, drive.port, drive.delay, drive.largest_input)
+        return Drive(drive.name, synapse, drive.port, drive.delay, drive.largest_input, drive.input_fraction_bits)
 
 
 def _layers(

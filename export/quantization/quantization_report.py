@@ -53,7 +53,7 @@ class LayerQuantization:
         rate_float: spikes per neuron and step.
         rate_integer: the same after quantisation.
         num_differ: spikes that differ in the whole network.
-        num_decisions: neurons × steps × samples.
+        num_decisions: neurons × ticks × samples.
         num_differ_alone: spikes that differ when the layer gets the float network's own spikes.
         num_by_decays: those that differ when nothing but its decays is rounded.
         num_by_weights: the same with nothing but its weights.
@@ -168,7 +168,7 @@ def _row(layer: _Layer, drive: Mapping[str, Array], float_trace: Trace, integer_
         rate_float=float(reference.mean()),
         rate_integer=float(integer_trace[name].s.mean()),
         num_differ=differ,
-        num_decisions=reference.size,
+        num_decisions=reference.size // layer.local.period[name],
         num_differ_alone=alone,
         num_by_decays=causes["decays"],
         num_by_weights=causes["weights"],

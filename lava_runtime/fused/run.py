@@ -65,6 +65,7 @@ def run_fused(
     if batch_size < 1:
         raise LavaRuntimeError(f"batch_size: is {batch_size}, allowed is at least 1; 64 is a good start")
     num_steps, num_samples = check_run(graph, inputs, number_format)
+    _check_periods(graph)
     _check_widths(graph)
     load_lava()
     from ..processes.fused_data_set.models import PyFusedDataSetModel
@@ -88,6 +89,15 @@ def run_fused(
         records=ledger.copies(),
         trace=ledger.trace(graph),
     )
+
+
+def _check_periods(graph: Graph) -> None:
+    for name in graph.order:
+        if graph.period[name] > 1:
+            raise LavaRuntimeError(
+                f"node {name}: ticks every {graph.period[name]} steps, allowed in granularity 'fused' is every step; "
+                "use granularity 'processes'"
+            )
 
 
 def _check_widths(graph: Graph) -> None:

@@ -24,7 +24,9 @@ from export.nodes import (
     IntegerLIF,
     IntegerLinear,
     IntegerScale,
+    IntegerWindowSum,
     Linear,
+    WindowSum,
 )
 from export.ranges import GRADED_BITS, carries_spikes
 from export.sparse_matrix import to_sparse
@@ -37,6 +39,7 @@ from ..target import Target
 from .convolution import is_too_large_for_sparse, kernel_of, make_conv
 from .dynamic_threshold_lif import process as dynamic
 from .snntorch_neuron.process import SnnTorchNeuron
+from .window_sum import process as window_sum
 
 
 def lava_format() -> IntegerFormat:
@@ -94,19 +97,33 @@ def make_count(graph: Graph, name: str, num_groups: int, population: int) -> Any
     return Dense(**mixed_sign(blocks.astype(np.int64), 0), name=name)
 
 
+def sample_starts(graph: Graph, name: str, interval: int) -> dict[str, int]:
+    """Return the time steps in which a node's samples start, `interval` time steps long each."""
+    return {"reset_interval": interval, "reset_offset": (graph.latency[name] + 1) % interval}
+
+
+def make_window(graph: Graph, name: str, node: WindowSum | IntegerWindowSum, interval: int) -> Any:
+    """Make the Process of a window over time."""
+    weights = node.weight if isinstance(node, WindowSum) else node.weight_uint8
+    return window_sum.WindowSum(
+        shape=(node.size,),
+        weights=weights.tolist(),
+        arrival_period=graph.arrival_period(name),
+        name=name,
+        **sample_starts(graph, name, interval),
+    )
+
+
 def make_neuron(graph: Graph, name: str, node: Neuron, interval: int) -> Any:
     """Make the Process of a neuron layer; it starts anew at each sample, `interval` time steps long."""
     bias = folded_bias(graph, name)
-    common: dict[str, Any] = {
-        "reset_interval": interval,
-        "reset_offset": (graph.latency[name] + 1) % interval,
-        "name": name,
-    }
-    if isinstance(node, DYNAMIC):
-        return _dynamic(graph, node, bias, common)
+    common: dict[str, Any] = {"name": name, **sample_starts(graph, name, interval)}
     if is_stock_neuron(graph, name):
         assert isinstance(node, (LIF, IntegerLIF, CubaLIF, IntegerCubaLIF))
         return LIFReset(shape=(node.size,), **_stock_numbers(graph, node, bias), **common)
+    common["period"] = graph.period[name]
+    if isinstance(node, DYNAMIC):
+        return _dynamic(graph, node, bias, common)
     return SnnTorchNeuron(node=node, bias=bias, fmt=graph.fmt, **common)
 
 

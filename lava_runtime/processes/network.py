@@ -9,6 +9,8 @@
 | CubaLIF, the same, without bias | `LIFReset` with `du` | stock |
 | all other LIF, CubaLIF; AlphaLIF; Threshold | `SnnTorchNeuron` | ours |
 | DynamicThresholdLIF | `DynamicThresholdLIF`, `ThresholdController`, stock `Dense` that counts spikes | ours |
+| WindowSum | `WindowSum` | ours |
+| neurons of a slower stage, stock ones too | `SnnTorchNeuron` or `DynamicThresholdLIF`, which hold | ours |
 | LI | `LeakyIntegrator` | ours |
 | Product, MatMul | `SignalProduct` | ours |
 | Reshape of one source | none | |
@@ -39,6 +41,7 @@ from export.nodes import (
     PRODUCTS,
     REARRANGEMENTS,
     SYNAPSES,
+    WINDOWS,
     DynamicThresholdLIF,
     Input,
     IntegerDynamicThresholdLIF,
@@ -47,7 +50,7 @@ from export.nodes import (
     Reshape,
     Threshold,
 )
-from export.trace import Array
+from export.trace import Array, on_ticks
 
 from ..errors import LavaRuntimeError
 from ..layers import COUNTED_PORT, controller_name, neurons
@@ -56,7 +59,7 @@ from ..shared_memory import shared_array
 from ..target import Target
 from .delay_line.process import DelayLine
 from .leaky_integrator.process import LeakyIntegrator
-from .makers import lava_format, make_count, make_neuron, make_synapses
+from .makers import lava_format, make_count, make_neuron, make_synapses, make_window, sample_starts
 from .memory_sink.models import sink_model
 from .memory_sink.process import MemorySink, Record
 from .memory_source.models import source_model
@@ -162,10 +165,17 @@ class _Builder:
             process = DelayLine(shape=(node.size,), name=name)
             self._add(name, process, process.s_out)
             return {"input": process.s_in}
+        if isinstance(node, WINDOWS):
+            process = make_window(self._graph, name, node, self._num_steps)
+            self._add(name, process, process.s_out)
+            return {"input": process.a_in}
         if isinstance(node, LI):
-            dv, offset = 1 - node.beta.astype(float).ravel(), self._graph.latency[name] + 1
             process = LeakyIntegrator(
-                shape=(node.size,), dv=dv, reset_interval=self._num_steps, reset_offset=offset, name=name
+                shape=(node.size,),
+                dv=1 - node.beta.astype(float).ravel(),
+                period=self._graph.period[name],
+                name=name,
+                **sample_starts(self._graph, name, self._num_steps),
             )
             self._add(name, process, process.s_out)
             return {"input": process.a_in}
@@ -189,7 +199,12 @@ class _Builder:
         self, name: str, node: DynamicThresholdLIF | IntegerDynamicThresholdLIF, th_in: Any
     ) -> dict[str, Any]:
         """Count the population through a synapse layer; what it sees is as late as the neurons' input."""
-        controller = ThresholdController(controller=node.controller, name=controller_name(name))
+        controller = ThresholdController(
+            controller=node.controller,
+            period=self._graph.period[name],
+            name=controller_name(name),
+            **sample_starts(self._graph, name, self._num_steps),
+        )
         count = make_count(self._graph, f"{name}.count", node.controller.num_groups, node.controller.population)
         self._processes[controller_name(name)], self._processes[f"{name}.count"] = controller, count
         count.a_out.connect(controller.count_in)
@@ -211,7 +226,9 @@ class _Builder:
         connect(outlet, entrance)
         bias = own_bias(node)
         if bias is not None and not is_folded(self._graph, edge):
-            constant = np.broadcast_to(bias, (self._num_steps, self._batch, len(bias)))
+            period = self._graph.period[way.origin]
+            constant = on_ticks([bias[None]] * (self._num_steps // period), period)
+            constant = np.broadcast_to(constant, (self._num_steps, self._batch, len(bias)))
             self._stream(way, constant, np.float64, entrance)
 
     def _delayed(self, way: Route) -> Any:

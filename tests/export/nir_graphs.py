@@ -29,6 +29,7 @@ from export.nodes import (
     Scale,
     Shape,
     Threshold,
+    WindowSum,
 )
 from export.trace import Array
 from hardware_profiles.arithmetic import ThresholdController
@@ -321,9 +322,37 @@ def concatenated(bits: int | None = None) -> Graph:
     return net.graph("s")
 
 
+def stages(bits: int | None = None) -> Graph:
+    """Images in the fast stage and in one that ticks every second step, vectors in one that ticks every fourth."""
+    net = Net(9, bits)
+    net.add("x", Input(shape=(2, 5, 4)))
+    net.lif("fast", net.conv("w0", "x", 3, (3, 3)), reset="subtract")
+    share = np.array([48, 80], dtype=np.float32) / 128
+    net.add("images", WindowSum(weight=share, shape=net.shape("fast")), "fast")
+    net.lif("slow", net.conv("w1", "images", 4, (2, 2)), reset="zero")
+    net.add("late", WindowSum(weight=share[::-1].copy(), shape=net.shape("slow")), "slow")
+    net.nodes["flat"] = Reshape(input_shape=net.shape("late"), shape=(net.nodes["late"].size,))
+    net.link("late", "flat", delay=4)
+    net.cuba("slowest", net.linear("w2", "flat", 6))
+    net.linear("back", "slowest", 6)
+    net.edges.pop()
+    net.link("slowest", "back", delay=4)
+    net.link("back", "slowest", "recurrent")
+    return net.graph("slow", "slowest")
+
+
 GRAPHS: dict[str, Callable[..., Graph]] = {
     function.__name__: function
-    for function in (dense_neurons, recurrent_neurons, snntorch_neurons, images, sequences, tokens, concatenated)
+    for function in (
+        dense_neurons,
+        recurrent_neurons,
+        snntorch_neurons,
+        images,
+        sequences,
+        tokens,
+        concatenated,
+        stages,
+    )
 }
 
 

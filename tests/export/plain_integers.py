@@ -28,6 +28,11 @@ def leak(value: int, decay: int) -> int:
     return kept // 4096 if kept >= 0 else -(-kept // 4096)
 
 
+def shifted(value: int, exponent: int) -> int:
+    """value · 2^exponent, rounded down."""
+    return value * 2**exponent if exponent >= 0 else value // 2**-exponent
+
+
 class OneSample:
     """A graph in model timing on one sample, straight from `export.nodes`."""
 
@@ -37,6 +42,19 @@ class OneSample:
         self.theta: dict[str, int] = {}
         self.saturations: Counter[str] = Counter()
         self.history: list[dict[str, Row]] = []
+        self.periods = self.arrival_periods()
+
+    def arrival_periods(self) -> dict[str, int]:
+        """Steps between two values that arrive at each node: from the inputs on, until nothing more is learnt."""
+        arriving: dict[str, int] = {name: node.period for name, node in self.graph.inputs().items()}
+        while True:
+            known = len(arriving)
+            for edge in self.graph.edges:
+                if edge.source in arriving and edge.target not in arriving and edge.port != "context":
+                    source: Any = self.graph.nodes[edge.source]
+                    arriving[edge.target] = arriving[edge.source] * len(getattr(source, "weight_uint8", [0]))
+            if len(arriving) == known:
+                return arriving
 
     def step(self) -> dict[str, Row]:
         """Return what every node sends in the next step."""
@@ -63,6 +81,8 @@ class OneSample:
 
     def send(self, name: str) -> Row:
         sent = self.history[-1]
+        if name not in sent and len(self.history) % self.periods[name]:
+            sent[name] = [0] * self.graph.nodes[name].size
         if name not in sent:
             node: Any = self.graph.nodes[name]
             sent[name] = getattr(self, type(node).__name__)(name, node)
@@ -75,6 +95,17 @@ class OneSample:
         return self.arriving(name, "input")
 
     Reshape = Output
+
+    def IntegerWindowSum(self, name: str, node: Any) -> Row:
+        weights, period, total = node.weight_uint8.tolist(), self.periods[name], [0] * node.size
+        if len(self.history) % (period * len(weights)):
+            return total
+        for age, weight in enumerate(reversed(weights)):
+            for edge in self.graph.edges:
+                if edge.target == name:
+                    row = self.sent_before(edge.source, edge.delay + age * period)
+                    total = [a + weight * b for a, b in zip(total, row, strict=True)]
+        return total
 
     def Gather(self, name: str, node: Any) -> Row:
         x = self.arriving(name, "input")
@@ -122,7 +153,7 @@ class OneSample:
         x, (out, fan_in) = self.arriving(name, "input"), node.weight_int8.shape
         rows = node.weight_int8.tolist()
         return [
-            sum(w * x[position * fan_in + i] for i, w in enumerate(rows[o])) * 2**node.weight_exp
+            shifted(sum(w * x[position * fan_in + i] for i, w in enumerate(rows[o])), node.weight_exp)
             for position in range(prod(node.positions))
             for o in range(out)
         ]
@@ -130,7 +161,7 @@ class OneSample:
     def IntegerScale(self, name: str, node: Any) -> Row:
         weights = node.weight_int8.ravel().tolist()
         x = self.arriving(name, "input")
-        return [w * value * 2**node.weight_exp for w, value in zip(weights, x, strict=True)]
+        return [shifted(w * value, node.weight_exp) for w, value in zip(weights, x, strict=True)]
 
     def IntegerConv(self, name: str, node: Any) -> Row:
         x, geometry, weight = self.arriving(name, "input"), node.geometry, node.weight_int8
@@ -147,7 +178,7 @@ class OneSample:
                     )
                 ]
                 total += int(weight[(out, i, *tap)]) * self.pixel(x, first + i, at, geometry.input_shape)
-            sums.append(total * 2**node.weight_exp)
+            sums.append(shifted(total, node.weight_exp))
         return sums
 
     def clip(self, name: str, value: int) -> int:

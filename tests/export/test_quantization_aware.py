@@ -88,7 +88,7 @@ def assert_lowering_changes_nothing(graph: Graph) -> None:
         choice = choose_scale(name, node, drives, FMT)
         for drive in drives:
             synapse: Any = integer.nodes[drive.name]
-            bits = mantissa_bits_of(drive.synapse, choice, FMT)
+            bits = mantissa_bits_of(drive, choice, FMT)
             restored = np.ldexp(synapse.weight_int8.astype(np.float64), -bits)
             assert np.array_equal(restored, np.broadcast_to(drive.synapse.weight, restored.shape)), drive.name
             assert synapse.weight_exp == choice.scale_bits - bits and synapse.weight_int8.any()

@@ -28,7 +28,7 @@ def with_node(graph: Graph, name: str, **changes: object) -> Graph:
 @pytest.mark.parametrize(
     ("name", "changes", "message"),
     [
-        ("fc2", {"weight_exp": 30}, "weight_exp spans 30..30, allowed is 0..24"),
+        ("fc2", {"weight_exp": 30}, "weight_exp spans 30..30, allowed is -7..24"),
         ("fc2", {"weight_exp": 16}, "node fc2: synaptic sum can reach .* and would wrap, allowed is 131071"),
         ("lif2", {"dv": np.full(20, 4096)}, "node lif2: dv spans 4096..4096, allowed is 0..4095"),
         ("lif2", {"vth": np.full(20, 131072)}, "node lif2: vth spans 131072..131072, allowed is 1..131071"),

@@ -57,6 +57,7 @@ dynamic_threshold = { supported = false, source = 'toy' }
 hard_reset = { supported = true, source = 'toy' }
 subtract_reset = { supported = true, compartments_per_neuron = 2, source = 'toy' }
 no_reset = { supported = true, source = 'toy' }
+held_state = { supported = false, source = 'toy' }
 
 [integer_format]
 weight_bits = 8

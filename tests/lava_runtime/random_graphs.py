@@ -1,6 +1,7 @@
 """Random graphs with every node that the two dialects have, and inputs for them."""
 
 from dataclasses import replace
+from math import prod
 
 import numpy as np
 from hypothesis import strategies as st
@@ -16,7 +17,7 @@ from export.nodes import (
 from export.ranges import value_bounds
 
 from .random_nodes import DyadicMakers, IntegerMakers
-from .random_outline import FEEDS, FMT, NEURON_KINDS, Case, Outline
+from .random_outline import FEEDS, FMT, NEURON_KINDS, WINDOWS, Case, Outline
 
 
 def cases_of(max_layers, max_steps):
@@ -31,19 +32,44 @@ def cases_of(max_layers, max_steps):
     )
 
 
+def staged_cases_of(max_layers, max_windows):
+    """Cases of several stages: layers before, between and after windows over time."""
+    layers = st.lists(st.tuples(st.sampled_from(FEEDS), st.sampled_from(NEURON_KINDS)), min_size=1, max_size=max_layers)
+    starts = st.lists(
+        st.tuples(st.sampled_from(sorted(WINDOWS)), st.sampled_from(NEURON_KINDS)), min_size=1, max_size=max_windows
+    )
+
+    def joined(layers, starts, places, num_windows, batch, seed):
+        for place, start in zip(places, starts, strict=False):
+            layers = [*layers[: place % len(layers) + 1], start, *layers[place % len(layers) + 1 :]]
+        period = prod(WINDOWS[feed] for feed, _ in starts)
+        return Case(layers=tuple(layers), num_steps=period * num_windows, batch=batch, seed=seed)
+
+    return st.builds(
+        joined,
+        layers,
+        starts,
+        st.lists(st.integers(0, 99), min_size=max_windows, max_size=max_windows),
+        st.integers(2, 4),
+        st.integers(1, 3),
+        st.integers(0, 2**32 - 1),
+    )
+
+
 def integer_graph(case):
     return fitted(Outline(case, IntegerMakers).graph)
 
 
 def fitted(graph):
-    """The same graph with weights so small that no sum can wrap."""
+    """The same graph with weights so small that no sum can wrap; behind windows exponents shift down first."""
+    lowest = 0 if graph.longest_period == 1 else -7
     for name in graph.order:
         node = graph.nodes[name]
         if isinstance(node, (IntegerLinear, IntegerConv, IntegerScale)):
-            while value_bounds(graph)[name] > FMT.sum_max // 16:
+            while (bound := value_bounds(graph)[name]) > FMT.sum_max // 16 or bound << -min(node.weight_exp, 0) > 2**22:
                 smaller = (
-                    {"weight_exp": 0}
-                    if node.weight_exp
+                    {"weight_exp": max(node.weight_exp - 5, lowest)}
+                    if node.weight_exp > lowest and bound > FMT.sum_max // 16
                     else {"weight_int8": np.sign(node.weight_int8) * (np.abs(node.weight_int8) // 2)}
                 )
                 node = replace(node, **smaller)

@@ -17,10 +17,13 @@ from export.nodes import (
     IntegerLinear,
     IntegerScale,
     IntegerThreshold,
+    IntegerWindowSum,
     Linear,
     Scale,
     Threshold,
+    WindowSum,
 )
+from export.passes.window_weights import round_window
 from hardware_profiles.arithmetic import ThresholdController
 
 
@@ -71,6 +74,11 @@ class IntegerMakers:
 
     def pool_kind(self):
         return "sum"
+
+    def window(self, ratio, shape):
+        weight = self.rng.integers(0, 100, ratio) * (self.rng.random(ratio) < 0.8)
+        weight[-1] = max(weight[-1], 1)
+        return IntegerWindowSum(weight_uint8=weight.astype(np.uint8), shape=shape)
 
     def bias(self, shape):
         mantissa = self.rng.integers(-4095, 4096, shape) * (self.rng.random(shape) < 0.5)
@@ -135,6 +143,10 @@ class DyadicMakers:
 
     def pool_kind(self):
         return str(self.rng.choice(["sum", "average"]))
+
+    def window(self, ratio, shape):
+        share = round_window(self.rng.random(ratio) + 0.01) / 128
+        return WindowSum(weight=share.astype(np.float32), shape=shape)
 
     def decay(self, shape):
         return (self.rng.integers(0, 3, shape) / 2).astype(np.float32)

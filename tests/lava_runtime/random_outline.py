@@ -1,6 +1,6 @@
 """A random graph grown from its outline: layer by layer, each from what comes before, in either dialect."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import prod
 
 import numpy as np
@@ -10,12 +10,14 @@ from export.nodes import (
     Convolution,
     Gather,
     Input,
+    IntegerWindowSum,
     MatMul,
     Output,
     Pool,
     Product,
     Reduce,
     Reshape,
+    WindowSum,
 )
 from hardware_profiles.profile import integer_format
 
@@ -41,6 +43,8 @@ FEEDS = (
     "integrator",
 )
 """What lies between a neuron layer and the spikes before it; `integrator` is a second linear layer in integers."""
+WINDOWS = {"window 2": 2, "window 3": 3}
+"""Feeds that begin a slower stage, and their ratios."""
 NEURON_KINDS = (
     "stock",
     "lif zero",
@@ -75,13 +79,13 @@ class Outline:
 
     def __init__(self, case, makers):
         self.rng = np.random.default_rng(case.seed)
-        self.makers = makers(self.rng)
+        self.makers, self.period = makers(self.rng), 1
         self.nodes, self.edges = {}, []
         shape = (self.even(),) if self.rng.random() < 0.7 else (2, self.even())
         self.spiking = [self.add("x", Input(shape=shape))]
         for depth, (feed, kind) in enumerate(case.layers):
             self.prefix = f"l{depth}"
-            currents = getattr(self, feed)(self.spiking[-1])
+            currents = self.window(WINDOWS[feed]) if feed in WINDOWS else getattr(self, feed)(self.spiking[-1])
             self.spiking.append(self.layer(f"l{depth}", kind, currents, is_recurrent=feed == "recurrent"))
         for index, name in enumerate([self.spiking[-1], "x"]):
             self.add(f"y{index}", Output(shape=self.nodes[name].shape), input=[name])
@@ -125,6 +129,10 @@ class Outline:
         node = Gather(index=index, input_shape=self.nodes[source].shape)
         return self.add(f"{self.prefix}.{label}", node, input=[source])
 
+    def steps(self):
+        """A delay of some ticks."""
+        return int(self.rng.integers(1, 4)) * self.period
+
     def any_before(self):
         return self.spiking[int(self.rng.integers(len(self.spiking)))]
 
@@ -136,7 +144,7 @@ class Outline:
     recurrent = linear
 
     def late(self, before):
-        return [self.synapse("w", before, (self.even(),), delay=int(self.rng.integers(1, 4)))]
+        return [self.synapse("w", before, (self.even(),), delay=self.steps())]
 
     def residual(self, before):
         shape = (self.even(),)
@@ -203,7 +211,7 @@ class Outline:
         return [self.synapse("w", name, (self.even(),))]
 
     def matmul(self, before):
-        a, b = self.gather("q", before, (2, 3)), self.gather("k", self.any_before(), (3, 2))
+        a, b = self.gather("q", before, (2, 3)), self.gather("k", self.any_spikes(), (3, 2))
         name = self.add(f"{self.prefix}.qk", MatMul(shape_a=(2, 3), shape_b=(3, 2)), a=[a], b=[b])
         third = self.gather("v", self.any_before(), (2, 2))
         return [self.add(f"{self.prefix}.qkv", MatMul(shape_a=(2, 2), shape_b=(2, 2)), a=[name], b=[third])]
@@ -219,11 +227,25 @@ class Outline:
         name = self.add(f"{self.prefix}.li", between, input=[current])
         return [self.synapse("v", name, (self.even(),))]
 
+    def window(self, ratio):
+        """Sums over some ticks of one or two layers begin a slower stage, which the faster ones do not reach."""
+        before = self.spiking[-1]
+        shape = self.nodes[before].shape
+        sources = [before, self.gather("more", self.any_spikes(), shape)][: int(self.rng.integers(1, 3))]
+        name = self.add(f"{self.prefix}.window", self.makers.window(ratio, shape), input=sources)
+        if self.rng.random() < 0.3:
+            self.edges[-1] = replace(self.edges[-1], delay=self.steps())
+        self.period *= ratio
+        self.spiking = [name]
+        return [self.synapse("w", name, (self.even(),))]
+
     # neurons
 
     def layer(self, name, kind, currents, *, is_recurrent):
         shape = self.nodes[currents[0]].shape
         ports = {"input": currents}
+        if kind.startswith("dynamic") and not self.countable():
+            kind = "stock"
         if kind.startswith("dynamic"):
             node = self.dynamic(shape, kind, ports)
         elif kind == "moving":
@@ -236,13 +258,20 @@ class Outline:
             self.loop(name, shape)
         return name
 
+    def countable(self):
+        """Layers of spikes in the present stage; a stage begins with sums, which no controller counts."""
+        return [name for name in self.spiking if not isinstance(self.nodes[name], (WindowSum, IntegerWindowSum))]
+
+    def any_spikes(self):
+        return self.countable()[int(self.rng.integers(len(self.countable())))]
+
     def any_kind(self):
         kinds = [kind for kind in NEURON_KINDS if kind.startswith(("lif", "cuba"))]
         return kinds[int(self.rng.integers(len(kinds)))]
 
     def loop(self, name, shape):
         """A synapse layer back into the same neurons; the delay lies on one of its two edges."""
-        delays = [int(self.rng.integers(1, 4)), 0]
+        delays = [self.steps(), 0]
         if self.rng.random() < 0.5:
             delays.reverse()
         flat = self.add(f"{name}.back", Reshape(input_shape=shape, shape=(prod(shape),)))
@@ -251,7 +280,7 @@ class Outline:
         self.edges.append(Edge(self.synapse("w", flat, shape), name, "recurrent", delay=delays[1]))
 
     def dynamic(self, shape, kind, ports):
-        counted = self.any_before()
+        counted = self.any_spikes()
         ports["population"] = [counted]
         num_context = NUM_CONTEXT if kind.endswith("context") else 0
         if num_context:

@@ -21,16 +21,19 @@ class _DynamicThresholdLIFModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self._interval = proc_params["reset_interval"]
-        self._offset = proc_params["reset_offset"]
+        self._clock = proc_params["clock"]
         self._th_exp = proc_params["th_exp"]
 
     def run_spk(self) -> None:
-        """Integrate, compare, reset, send."""
-        if self.time_step % self._interval == self._offset:
+        """Receive; on a tick integrate, compare, reset, send; between ticks hold and be silent."""
+        if self._clock.starts(self.time_step):
             self.v[:] = 0
-        self.v[:] = self.integrate(self.a_in.recv())
-        spikes = self.v > self.threshold(self.th_in.recv())
+        a_in, theta = self.a_in.recv(), self.th_in.recv()
+        if not self._clock.ticks(self.time_step):
+            self.s_out.send(np.zeros(self.v.shape, dtype=bool))
+            return
+        self.v[:] = self.integrate(a_in)
+        spikes = self.v > self.threshold(theta)
         self.v[spikes] = 0
         self.s_out.send(spikes)
 

@@ -8,6 +8,7 @@ from lava.magma.core.process.process import AbstractProcess
 from lava.magma.core.process.variable import Var
 
 from hardware_profiles.arithmetic import IntegerFormat
+from lava_runtime.processes.sample_clock import SampleClock
 
 
 class DynamicThresholdLIF(AbstractProcess):
@@ -32,6 +33,7 @@ class DynamicThresholdLIF(AbstractProcess):
         fmt: IntegerFormat | None = None,
         reset_interval: int = 1 << 62,
         reset_offset: int = 1,
+        period: int = 1,
         name: str | None = None,
     ) -> None:
         """Make the neurons.
@@ -45,10 +47,14 @@ class DynamicThresholdLIF(AbstractProcess):
             fmt: integer widths, needed by fixed_pt.
             reset_interval: as of stock `LIFReset`: v is zeroed where time_step % interval == offset.
             reset_offset: see `reset_interval`.
+            period: time steps between two ticks; what is kept is held between them.
             name: name of the Process.
         """
         super().__init__(
-            fmt=fmt, th_exp=th_exp, reset_interval=reset_interval, reset_offset=reset_offset % reset_interval, name=name
+            fmt=fmt,
+            th_exp=th_exp,
+            clock=SampleClock(interval=reset_interval, offset=reset_offset % reset_interval, period=period),
+            name=name,
         )
         self.a_in = InPort(shape=shape)
         self.th_in = InPort(shape=(1,))

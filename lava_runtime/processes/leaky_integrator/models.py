@@ -27,8 +27,12 @@ class PyLeakyIntegratorModel(PyLoihiProcessModel):
     dv: Any = LavaPyType(np.ndarray, float)
 
     def run_spk(self) -> None:
-        """Leak, integrate, send."""
-        if self.time_step % self.proc_params["reset_interval"] == self.proc_params["reset_offset"]:
+        """On a tick: leak, integrate, send."""
+        clock, a_in = self.proc_params["clock"], self.a_in.recv()
+        if clock.starts(self.time_step):
             self.v[:] = 0
-        self.v[:] = self.v * (1 - self.dv) + self.a_in.recv()
+        if not clock.ticks(self.time_step):
+            self.s_out.send(np.zeros_like(self.v))
+            return
+        self.v[:] = self.v * (1 - self.dv) + a_in
         self.s_out.send(self.v.copy())

@@ -26,12 +26,15 @@ class _SnnTorchNeuronModel(PyLoihiProcessModel):
         self._state = self.at_rest()
 
     def run_spk(self) -> None:
-        """Receive, take a step, show the membrane, send."""
-        if self.time_step % self.proc_params["reset_interval"] == self.proc_params["reset_offset"]:
+        """Receive; on a tick take it, show the membrane, send; between ticks hold and be silent."""
+        clock = self.proc_params["clock"]
+        if clock.starts(self.time_step):
             self._state = self.at_rest()
         a_in = self.a_in.recv()
         threshold = self.th_in.recv() if "threshold" in self._node.ports else None
-        spikes, self._state = self.advance(a_in, threshold)
+        spikes = np.zeros(self._node.size)
+        if clock.ticks(self.time_step):
+            spikes, self._state = self.advance(a_in, threshold)
         if self._state:
             self.v[:] = self._state[0].ravel()
         self.s_out.send(spikes.ravel().astype(self.s_out._d_type))

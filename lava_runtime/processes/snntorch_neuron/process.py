@@ -19,6 +19,7 @@ from export.nodes import (
     Threshold,
 )
 from hardware_profiles.arithmetic import IntegerFormat
+from lava_runtime.processes.sample_clock import SampleClock
 
 SnnTorchNode = LIF | CubaLIF | AlphaLIF | Threshold | IntegerLIF | IntegerCubaLIF | IntegerAlphaLIF | IntegerThreshold
 
@@ -39,6 +40,7 @@ class SnnTorchNeuron(AbstractProcess):
         fmt: IntegerFormat | None = None,
         reset_interval: int = 1 << 62,
         reset_offset: int = 1,
+        period: int = 1,
         name: str | None = None,
     ) -> None:
         """Make the neurons.
@@ -49,14 +51,14 @@ class SnnTorchNeuron(AbstractProcess):
             fmt: integer widths, needed by fixed_pt.
             reset_interval: as of stock `LIFReset`: the state is zeroed where time_step % interval == offset.
             reset_offset: see `reset_interval`.
+            period: time steps between two ticks; what is kept is held between them.
             name: name of the Process.
         """
         super().__init__(
             node=node,
             bias=np.broadcast_to(bias, (node.size,)),
             fmt=fmt,
-            reset_interval=reset_interval,
-            reset_offset=reset_offset % reset_interval,
+            clock=SampleClock(interval=reset_interval, offset=reset_offset % reset_interval, period=period),
             name=name,
         )
         self.a_in = InPort(shape=(node.size,))

@@ -19,7 +19,7 @@ from lava_runtime.processes.threshold_controller.process import ThresholdControl
 @requires(CPU)
 @tag("bit_accurate_loihi", "fixed_pt", "floating_pt")
 class PyThresholdControllerModel(PyLoihiProcessModel):
-    """Stateless: one threshold per time step."""
+    """One threshold per tick."""
 
     count_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
     context_in: PyInPort = LavaPyType(PyInPort.VEC_DENSE, np.int32)
@@ -27,11 +27,15 @@ class PyThresholdControllerModel(PyLoihiProcessModel):
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
-        self._controller = proc_params["controller"]
+        self._controller, self._clock = proc_params["controller"], proc_params["clock"]
+        self._theta = 0
 
     def run_spk(self) -> None:
-        """Receive counts and context, send θ."""
+        """Receive counts and context, send θ: a new one on a tick."""
+        if self._clock.starts(self.time_step):
+            self._theta = 0
         counts = self.count_in.recv().astype(np.int64)
         context = self.context_in.recv().astype(np.int64)[: self._controller.num_context]
-        theta = self._controller.threshold(counts, context)
-        self.th_out.send(np.array([theta], dtype=np.int32))
+        if self._clock.ticks(self.time_step):
+            self._theta = self._controller.threshold(counts, context)
+        self.th_out.send(np.array([self._theta], dtype=np.int32))
