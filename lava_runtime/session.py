@@ -6,12 +6,8 @@ parent never blocks: it watches every OS process and a step counter, and ends th
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,7 +17,8 @@ from tqdm import tqdm
 from hardware_profiles.interrupts import raise_if_interrupted
 
 from .backend.runtime import GuardedRuntime
-from .errors import LavaRuntimeError
+from .errors import KilledError, LavaRuntimeError
+from .forking import ctrl_c_postponed, single_threaded_torch
 from .preconditions import TIMEOUT_S
 from .shared_memory import shared_array
 
@@ -37,14 +34,21 @@ class Session:
             long runs from timing out.
     """
 
-    def __init__(self, *, timeout_s: float = TIMEOUT_S, description: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        description: str | None = None,
+        steps_done: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         """Prepare a session.
 
         Args:
             timeout_s: longest time in seconds in which no actor is built and `steps_done` does not move.
             description: what the progress bar (on stderr) is called; None shows none.
+            steps_done: int64 [1], shared, for others to watch too; a new one by default.
         """
-        self.steps_done: npt.NDArray[np.int64] = shared_array((1,), np.int64)
+        self.steps_done = shared_array((1,), np.int64) if steps_done is None else steps_done
         self._timeout_s = timeout_s
         self._description = description
 
@@ -59,11 +63,12 @@ class Session:
 
         Raises:
             LavaRuntimeError: a process raised, died or stopped advancing; all are ended before this rises.
+            KilledError: one was killed from outside.
         """
         runtime = GuardedRuntime.compile(process, number_format, models)
         succeeded = False
         try:
-            with _ctrl_c_postponed(), _single_threaded_torch():
+            with ctrl_c_postponed(), single_threaded_torch():
                 runtime.build()
             self._until(runtime, lambda: _all_built(runtime), num_steps)
             runtime.begin(num_steps)
@@ -71,7 +76,7 @@ class Session:
                 self._until(runtime, runtime.done, num_steps, bar)
             succeeded = True
         finally:
-            with _ctrl_c_postponed():
+            with ctrl_c_postponed():
                 runtime.end(gently=succeeded)
 
     def _until(self, runtime: GuardedRuntime, reached: Any, num_steps: int, bar: Any = None) -> None:
@@ -89,7 +94,7 @@ class Session:
             if is_reached:
                 return
             if faults:
-                raise LavaRuntimeError(self._sentence(*_most_telling(faults), num_steps))
+                raise self._error(*_most_telling(faults), num_steps)
             now = time.monotonic()
             state = (sum(actor.built for actor in actors), int(self.steps_done[0]))
             if state != seen:
@@ -98,11 +103,12 @@ class Session:
                 raise LavaRuntimeError(self._standstill([a.name for a in actors if not a.built], num_steps))
             runtime.infrastructure.wait(float(np.clip((now - began) / 20, *TICK_S)))
 
-    def _sentence(self, name: str, fault: str, num_steps: int) -> str:
-        return (
+    def _error(self, name: str, fault: str, num_steps: int) -> LavaRuntimeError:
+        sentence = (
             f"Lava process '{name}': {fault} after {int(self.steps_done[0])} of {num_steps} steps; "
             "a ProcessModel must run to the end, correct it and run again"
         )
+        return (KilledError if fault.startswith("was killed") else LavaRuntimeError)(sentence)
 
     def _standstill(self, unbuilt: list[str], num_steps: int) -> str:
         where = f"building {', '.join(unbuilt)}" if unbuilt else f"step {int(self.steps_done[0]) + 1} of {num_steps}"
@@ -120,37 +126,3 @@ def _all_built(runtime: GuardedRuntime) -> bool:
 def _most_telling(faults: list[tuple[str, str]]) -> tuple[str, str]:
     """Prefer an exception's own words over an exit code, which often is only its consequence."""
     return next((fault for fault in faults if fault[1].startswith("raised")), faults[0])
-
-
-@contextmanager
-def _single_threaded_torch() -> Iterator[None]:
-    """Fork while torch keeps no worker threads: a forked child that used torch would wait for them for ever."""
-    torch: Any = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
-
-
-@contextmanager
-def _ctrl_c_postponed() -> Iterator[None]:
-    """Let Ctrl-C wait: inside a fork Python can swallow it, and a second one must not stop the ending.
-
-    A signal mask would not do: Python's resource tracker lifts it, and other threads have their own.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-    arrived: list[int] = []
-    before = signal.signal(signal.SIGINT, lambda number, frame: arrived.append(number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
-        if arrived:
-            signal.raise_signal(signal.SIGINT)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
-import os
-import signal
 import sys
 import time
-import warnings
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkProcess
 from typing import Any
@@ -17,19 +13,7 @@ from lava.magma.runtime.message_infrastructure.multiprocessing import MultiProce
 from lava.magma.runtime.message_infrastructure.shared_memory_manager import SharedMemoryManager
 
 from ..compat import START_METHOD
-
-PR_SET_PDEATHSIG = 1
-"""Linux `prctl(2)`: the signal that a process gets when its parent dies."""
-
-
-def follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and die with it even when it is killed (Linux)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = multiprocessing.parent_process()
-    if parent is not None and os.getppid() != parent.pid:
-        os._exit(1)  # it died before the signal was asked for
+from ..forking import cause_of_end, follow_parent, start_quietly
 
 
 def _act(builder: Any, report: Connection) -> None:
@@ -59,10 +43,7 @@ class Actor:
         self.built = False
         self._report, theirs = context.Pipe(duplex=False)
         self.process: ForkProcess = context.Process(target=_act, args=(builder, theirs), daemon=True)
-        with warnings.catch_warnings():
-            # Python 3.12 warns of fork beside threads; Lava's own port threads hold no locks that children need
-            warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
-            self.process.start()
+        start_quietly(self.process)
         theirs.close()
 
     @property
@@ -83,8 +64,7 @@ class Actor:
             self.built = True
         if not ended:
             return None
-        code = self.process.exitcode or 0
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"exited with code {code}"
+        return cause_of_end(self.process)
 
     def end(self) -> None:
         """Kill the process if it still runs, and wait for it."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from export.graph import Graph
 from export.trace import Array, Trace
@@ -47,6 +48,7 @@ def run_fused(
     probes: Collection[Probe] = (),
     progress: bool = False,
     timeout_s: float = TIMEOUT_S,
+    steps_done: npt.NDArray[np.int64] | None = None,
 ) -> FusedRun:
     """Run a graph on Lava inside one Process, many samples at a time, without latency.
 
@@ -58,6 +60,7 @@ def run_fused(
         probes: what to record in every step, see `probes.every_probe`.
         progress: show a progress bar on stderr.
         timeout_s: longest time in seconds without a finished time step.
+        steps_done: int64 [1], shared: counts the finished time steps, batch after batch (progress).
 
     Raises:
         LavaRuntimeError: Lava is missing, failed or stood still, or `batch_size` is not positive.
@@ -76,7 +79,7 @@ def run_fused(
     from ..session import Session
 
     batch = min(batch_size, num_samples)
-    session = Session(timeout_s=timeout_s, description="Lava fused" if progress else None)
+    session = Session(timeout_s=timeout_s, description="Lava fused" if progress else None, steps_done=steps_done)
     ledger = Ledger(graph, num_steps, num_samples, batch, probes, session.steps_done)
     fused = FusedGraph(graph=graph, batch=batch, ledger=ledger, name="fused graph")
     streams = {
