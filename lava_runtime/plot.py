@@ -177,7 +177,7 @@ def _most_active(layer: LayerRecord, chosen: Sequence[int] | None) -> tuple[int,
     if chosen is not None or layer.v is None:
         return tuple(chosen or ())
     activity = layer.v.std(axis=0) if layer.s is None else layer.s.sum(axis=0)
-    return tuple(sorted(np.argsort(-activity, kind="stable")[:NUM_NEURONS].tolist()))
+    return tuple(sorted(np.argsort(-activity.astype(np.float64), kind="stable")[:NUM_NEURONS].tolist()))
 
 
 def _time_axes(first: Any, last: Any, num_steps: int, dt_s: float) -> None:
