@@ -90,9 +90,11 @@ def run(
     )
     layout = Layout(graph=graph, probes=settings.probes, num_steps=source.num_steps)
     num_samples = source.num_samples
-    size = samples_per_shard or default_samples_per_shard(
-        graph, settings.probes, granularity, num_samples, source.num_steps, batch_size
-    )
+    if samples_per_shard is None:
+        samples_per_shard = default_samples_per_shard(
+            graph, settings.probes, granularity, num_samples, source.num_steps, batch_size
+        )
+    shards = plan_shards(num_samples, samples_per_shard)
     load_lava()
     outputs = {name: shared_array(*layout.output(name, num_samples)) for name in graph.of_type(Output)}
     records = {probe: shared_array(*layout.record(probe, num_samples)) for probe in settings.probes}
@@ -107,7 +109,7 @@ def run(
 
     layers: list[tuple[LayerActivity, ...]] = []
     ShardRunner(source.load, work, num_workers).run(
-        plan_shards(num_samples, size),
+        shards,
         finished=lambda _, done: layers.append(done),
         watch=lambda _: None,
         tell=lambda line: print(line, file=sys.stderr),

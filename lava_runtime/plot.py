@@ -30,8 +30,23 @@ NUM_NEURONS = 3
 MAX_LAYERS = 12
 """Layers that fit into one picture."""
 WIDTH_IN, RASTER_IN, TRACE_IN, MARGIN_IN = 8.0, 1.5, 1.7, 0.9
+DPI = 150
 COLOURS = ("#1b6ca8", "#c8553d", "#3c8d5a", "#7a5195", "#b8860b")
 INK, MUTED, GRID = "#1f2933", "#52606d", "#e4e7eb"
+STYLE = {
+    "font.size": 9,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": MUTED,
+    "xtick.color": MUTED,
+    "ytick.color": MUTED,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlesize": 9,
+    "axes.titlelocation": "left",
+    "text.parse_math": False,
+    "svg.hashsalt": "axonport",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -60,8 +75,10 @@ def handle(args: argparse.Namespace) -> int:
         layers = [records.read(name, args.sample) for name in names]
         title = f"{args.run.resolve().name}, sample {args.sample}: {records.world}"
         figure = draw(layers, records.dt_s, title, _neurons(args.neurons, layers))
-    with atomic_file(out) as work:
-        figure.savefig(work, dpi=150, metadata={"Date": None} if out.suffix == ".svg" else None)
+    import matplotlib
+
+    with atomic_file(out) as work, matplotlib.rc_context(STYLE):
+        figure.savefig(work, dpi=DPI, metadata={"Date": None} if out.suffix == ".svg" else None)
     print(f"drawn into {out}")
     return 0
 
@@ -107,12 +124,7 @@ def draw(layers: Sequence[LayerRecord], dt_s: float, title: str, chosen: Sequenc
     if not panels:
         raise ConfigError("--layers: neither spikes nor membranes of these were recorded; record l1.s or l1.v")
     heights = [RASTER_IN if kind == "s" else TRACE_IN for _, kind in panels]
-    style = {
-        "font.size": 9, "text.color": INK, "axes.labelcolor": INK, "axes.edgecolor": MUTED, "xtick.color": MUTED,
-        "ytick.color": MUTED, "axes.spines.top": False, "axes.spines.right": False, "svg.hashsalt": "axonport",
-        "text.parse_math": False, "axes.titlesize": 9, "axes.titlelocation": "left",
-    }  # fmt: skip
-    with matplotlib.rc_context(style):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=(WIDTH_IN, sum(heights) + MARGIN_IN), layout="constrained")
         axes = figure.subplots(len(panels), 1, sharex=True, squeeze=False, height_ratios=heights)[:, 0]
         for axis, (layer, kind) in zip(axes, panels, strict=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from export.trace import Array, Trace
 from hardware_profiles.activity import LayerActivity
 
 from ..counts import count_events
+from ..errors import LavaRuntimeError
 from ..fused.counting import output_dtype
 from ..fused.run import run_fused
 from ..layerwise import run_processes
@@ -40,6 +42,13 @@ class LavaSettings:
     probes: tuple[Probe, ...]
     batch_size: int = 64
     timeout_s: float = TIMEOUT_S
+
+    def __post_init__(self) -> None:
+        if self.granularity not in get_args(Granularity):
+            allowed = ", ".join(get_args(Granularity))
+            raise LavaRuntimeError(f"granularity: is '{self.granularity}', allowed are {allowed}; choose one")
+        if self.batch_size < 1:
+            raise LavaRuntimeError(f"batch_size: is {self.batch_size}, allowed is at least 1; 64 is a good start")
 
     def total_steps(self, num_samples: int, num_steps: int) -> int:
         """Return the time steps, latency left out, that so many samples take in one session."""
