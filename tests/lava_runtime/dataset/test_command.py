@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import random
+import re
 import shutil
 import signal
+import struct
 import subprocess
 import sys
+import termios
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -17,13 +21,16 @@ import numpy as np
 import pytest
 
 import export.__main__
+from export.errors import NirFileError
 from export.graph_file import load_graph, save_graph
+from export.hdf5_guard import open_checked
 from export.interpreters.float_interpreter import run_float
 from hardware_profiles.activity import read_activity
 from hardware_profiles.artifact import ROOT
 from hardware_profiles.command import run_command
 from lava_runtime.__main__ import handle, parser
 from lava_runtime.counts import count_events
+from lava_runtime.dataset.source import open_source
 from lava_runtime.model import load_model
 
 from ...interrupting import ENVIRONMENT, command, end
@@ -382,3 +389,33 @@ def test_memory_does_not_grow_with_the_data_set(folder: Path) -> None:
         peaks[num_samples] = int(done.stdout.split()[-1])
     assert (folder / "200" / "records.h5").stat().st_size > 10 * (folder / "10" / "records.h5").stat().st_size
     assert peaks[200] < peaks[10] + 5_000, f"peaks in KiB: {peaks}"
+
+
+def test_a_terminal_shows_samples_rate_and_time_left(folder: Path) -> None:
+    write_spikes(folder / "d.h5", 60, 200)
+    words = ["m.nir", "--dt", str(DT_S), "--input", "d.h5", "--out", "run", "--shard-samples", "6", "--workers", "2"]
+    terminal, theirs = os.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 120, 0, 0))  # rows, columns
+    with subprocess.Popen(
+        command("lava_runtime", *words), cwd=folder, env=ENVIRONMENT, stderr=theirs,
+        stdout=subprocess.DEVNULL,
+    ) as process:  # fmt: skip
+        os.close(theirs)
+        shown = b""
+        try:
+            while block := os.read(terminal, 4096):
+                shown += block
+        except OSError:  # Linux: the other end is closed
+            pass
+    os.close(terminal)
+    assert process.returncode == 0
+    text = shown.decode()
+    assert "checking inputs: 100%" in text and "samples: 100%" in text
+    assert re.search(r"samples: +\d\d%.* \d+/60 \[\d\d:\d\d<\d\d:\d\d, +[\d.]+ ?(sample/s|s/sample)\]", text), text
+
+
+def test_a_data_set_larger_than_a_model_may_be_is_opened(folder: Path) -> None:
+    with pytest.raises(NirFileError, match="too large to read"), open_checked(folder / "d.h5", 100):
+        pass
+    with open_source(folder / "d.h5", [], load_model(folder / "m.nir", "fixed_pt", dt_s=DT_S)) as samples:
+        assert samples.num_samples == NUM_SAMPLES
