@@ -221,6 +221,13 @@ def test_kill_9_at_any_time_loses_nothing_and_gives_nothing_twice(folder: Path) 
     assert any(0 < count < 20 for count in finished_before), "no kill came amid the shards"
 
 
+def children_of(pid: int) -> list[int]:
+    try:
+        return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+    except (FileNotFoundError, ProcessLookupError):
+        return []
+
+
 def test_a_killed_worker_is_told_and_the_result_is_the_same(folder: Path) -> None:
     write_spikes(folder / "d.h5", 40, 200)
     words = [
@@ -240,10 +247,11 @@ def test_a_killed_worker_is_told_and_the_result_is_the_same(folder: Path) -> Non
         command("lava_runtime", *words, "--out", "run"), cwd=folder, env=ENVIRONMENT, start_new_session=True,
         stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    while not list(folder.glob(".run.partial/shard-00001.h5")):
+    while not list(folder.glob(".run.partial/shard-00000.h5")):
         time.sleep(0.005)
-    (worker,) = (Path("/proc") / str(process.pid) / "task" / str(process.pid) / "children").read_text().split()[-1:]
-    os.kill(int(worker), signal.SIGKILL)
+    while not (busy := [pid for pid in children_of(process.pid) if children_of(pid)]):
+        time.sleep(0.005)
+    os.kill(busy[0], signal.SIGKILL)  # a worker amid its Lava session
     _, errors = process.communicate(timeout=120)
     assert process.returncode == 0
     assert "worker was killed by SIGKILL; runs again (1 of 2 retries)" in errors and errors.count("\n") == 1
