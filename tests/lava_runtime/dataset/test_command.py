@@ -167,6 +167,17 @@ def test_a_damaged_shard_is_computed_again(folder: Path) -> None:
     assert files(folder / "run") == files(folder / "whole")
 
 
+def test_a_shard_that_was_cut_otherwise_is_computed_again(folder: Path) -> None:
+    words = ("--record", "l1.v", "--shard-samples", "4")
+    assert run(*words, out="whole") == 0
+    assert run(*words, "--part", "1/2") == 0
+    with h5py.File(folder / ".run.partial" / "shard-00000.h5", "r+") as file:
+        file.attrs["task"] = file.attrs["task"].replace(" 0 4", " 0 5")
+        file["outputs/output"][:] = 99
+    assert run(*words) == 0
+    assert files(folder / "run") == files(folder / "whole")
+
+
 def test_two_runs_do_not_write_the_same_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_spikes(folder / "d.h5", 400, 200)
     words = ["m.nir", "--dt", str(DT_S), "--input", "d.h5", "--out", "run", "--shard-samples", "4"]
