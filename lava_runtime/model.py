@@ -7,7 +7,6 @@ from pathlib import Path
 from export.graph import Graph
 from export.graph_file import load_graph
 from export.nir_file import read_nir
-from export.passes.fold_norm import fold_norm
 from export.passes.recognise_integrators import recognise_integrators
 from export.pipeline import lower
 from hardware_profiles.profile import integer_format
@@ -42,7 +41,7 @@ def load_model(
             raise LavaRuntimeError(f"--number-format {number_format}: {path} holds integers, allowed is fixed_pt")
         return load_graph(path)
     fmt = integer_format(profile or PROFILE)
-    graph = recognise_integrators(fold_norm(read_nir(path, dt_s)), fmt)
+    graph = recognise_integrators(read_nir(path, dt_s), fmt)
     return lower(graph, fmt) if number_format == "fixed_pt" else graph
 
 
