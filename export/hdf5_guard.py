@@ -24,8 +24,12 @@ MAX_DEPTH = 12
 
 
 @contextlib.contextmanager
-def open_checked(path: Path) -> Iterator[Any]:
+def open_checked(path: Path, max_bytes: int = MAX_BYTES) -> Iterator[Any]:
     """Open an HDF5 file for reading after checking everything in it.
+
+    Args:
+        path: the file.
+        max_bytes: uncompressed bytes of all arrays together; a reader that takes slices can allow more.
 
     Raises:
         NirFileError: missing, not HDF5, truncated, too large, too deep, or with links or types that
@@ -36,7 +40,7 @@ def open_checked(path: Path) -> Iterator[Any]:
     _check_heaps(path)
     try:
         with h5py.File(path, "r") as file:
-            _check_group(file, path, _Budget(path.stat().st_size), 0)
+            _check_group(file, path, _Budget(path.stat().st_size, max_bytes), 0)
             yield file
     except (OSError, RuntimeError, KeyError, TypeError, OverflowError, UnicodeDecodeError) as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -69,10 +73,10 @@ def _check_heaps(path: Path) -> None:
 class _Budget:
     """Counts objects and bytes while the file is walked."""
 
-    def __init__(self, file_bytes: int) -> None:
+    def __init__(self, file_bytes: int, max_bytes: int) -> None:
         self.num_objects = 0
         self.num_bytes = 0
-        self.max_bytes = min(MAX_BYTES, FREE_TOTAL_BYTES + MAX_EXPANSION * file_bytes)
+        self.max_bytes = min(max_bytes, FREE_TOTAL_BYTES + MAX_EXPANSION * file_bytes)
 
 
 def _check_group(group: Any, path: Path, budget: _Budget, depth: int) -> None:

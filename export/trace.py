@@ -77,7 +77,7 @@ def _check_input(name: str, array: Array, node: Input, num_extents: int) -> None
             f"input {name}: shape {array.shape}, allowed is [T, B, {allowed}] with the same T ≥ 1 and B ≥ 1 for all "
             "inputs"
         )
-    if node.kind == "spike" and not np.isin(array, (0, 1)).all():
+    if node.kind == "spike" and not ((array == 0) | (array == 1)).all():
         raise InputDataError(f"input {name}: holds values other than 0 and 1; give binary spikes")
     if node.kind == "graded" and not (np.abs(array.astype(np.float64)) <= CONTEXT_MAX).all():
         raise InputDataError(f"input {name}: holds values beyond ±{CONTEXT_MAX}; graded values have 11 bits")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,22 @@ class LayerActivity:
     updates: int
     controller_updates: int
     saturations: int
+
+
+COUNTS = ("spikes", "graded_messages", "synops", "dense_synops", "updates", "controller_updates", "saturations")
+"""The fields of `LayerActivity` that grow with samples and steps; the others describe the layer."""
+
+
+def add_layers(parts: Iterable[Sequence[LayerActivity]]) -> tuple[LayerActivity, ...]:
+    """Add up what the same layers did on different samples.
+
+    Args:
+        parts: at least one; the layers of each in the same order.
+    """
+    return tuple(
+        dataclasses.replace(same[0], **{field: sum(getattr(layer, field) for layer in same) for field in COUNTS})
+        for same in zip(*parts, strict=True)
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,10 +102,10 @@ def provenance(stage: str, config: Mapping[str, Any], inputs: Mapping[str, Path]
 
 def is_current(out: Path, manifest: Mapping[str, Any]) -> bool:
     """Tell whether `out` already holds the result that `manifest` describes."""
-    return bool(_read_manifest(out).get("key") == manifest["key"])
+    return bool(read_manifest(out).get("key") == manifest["key"])
 
 
-def _read_manifest(folder: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
     """Return the manifest of a folder that a stage wrote; empty if there is none or it is not one of ours."""
     try:
         values = read_json(folder / MANIFEST)
@@ -114,19 +114,34 @@ def _read_manifest(folder: Path) -> dict[str, Any]:
     return values if isinstance(values, dict) and {"stage", "key", "source_sha256"} <= values.keys() else {}
 
 
-@contextlib.contextmanager
-def atomic_folder(out: Path, manifest: Mapping[str, Any]) -> Iterator[Path]:
-    """Yield a temporary folder that becomes `out` only if the block succeeds.
+def check_replaceable(out: Path) -> None:
+    """Refuse to replace what Axonport did not write; long work asks before it starts.
 
     Raises:
-        ArtifactError: `out` exists and was not written by Axonport, so replacing it could lose data; or it
-            cannot be created.
+        ArtifactError: `out` exists and was not written by Axonport, so replacing it could lose data.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not read_manifest(out):
+        raise ArtifactError(f"--out {out}: exists and holds no {MANIFEST} of Axonport; name a new or an empty folder")
+
+
+@contextlib.contextmanager
+def atomic_folder(out: Path, manifest: Mapping[str, Any], work: Path | None = None) -> Iterator[Path]:
+    """Yield a temporary folder that becomes `out` only if the block succeeds.
+
+    Args:
+        out: the folder.
+        manifest: what is written beside its content, see `provenance`.
+        work: the temporary folder; what a killed run left there is removed. A new one beside `out` by default.
+
+    Raises:
+        ArtifactError: `out` is not to be replaced, see `check_replaceable`, or cannot be created.
     """
     out = out.resolve()  # `.` has no name, and a link stays a link
-    if out.exists() and (not out.is_dir() or any(out.iterdir())) and not _read_manifest(out):
-        raise ArtifactError(f"--out {out}: exists and holds no {MANIFEST} of Axonport; name a new or an empty folder")
-    work = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
+    check_replaceable(out)
+    if work is None:
+        work = out.with_name(f".{out.name}.{secrets.token_hex(4)}")
     try:  # from before it exists: Ctrl-C may come right after
+        shutil.rmtree(work, ignore_errors=True)
         _make_folder(work, out)
         yield work
         raise_if_interrupted()

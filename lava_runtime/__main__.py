@@ -1,4 +1,4 @@
-"""`python -m lava_runtime`: an export folder on Lava, compared layer by layer with the specification."""
+"""`python -m lava_runtime`: a data set on Lava; of an export folder, compared layer by layer with the specification."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from hardware_profiles.errors import ConfigError
 from hardware_profiles.rungs import PARITY_FILE, Rung, print_rungs, read_parity
 
 from .config import SimulationConfig
+from .dataset.command import MODEL_SUFFIXES, add_options, given_options, handle_file
 
 EPILOG = """\
 examples:
@@ -24,9 +25,14 @@ examples:
   python -m lava_runtime runs/mine --input spikes.npz --number-format fixed_pt --process-samples 1 --out runs/lava
       arrays [samples, steps, *shape], named like the inputs of model.nir (and of the host segments)
 
-Every sample runs on one fused Lava Process; the first --process-samples also run with one Lava Process per node,
-stock Dense, Sparse and LIF wherever they can express it. Writes activity.json (event counts, what energy is priced
-from), parity.json, thresholds.json, inputs.h5, outputs_*.h5.
+  python -m lava_runtime model.nir --input data.h5 --record l2.v,l3.s --out run
+      any .nir file, or an integer_model.h5, on all cores; the same command goes on where a killed one stopped
+
+An export folder: every sample runs on one fused Lava Process; the first --process-samples also run with one Lava
+Process per node, stock Dense, Sparse and LIF wherever they can express it. Writes activity.json (event counts, what
+energy is priced from), parity.json, thresholds.json, inputs.h5, outputs_*.h5.
+A model file: writes outputs.h5 (counts [N, n] per output), records.h5 (layer/variable [N, T, n]), activity.json; see
+python -m lava_runtime.plot.
 exit code 1 if a rung of the parity ladder does not hold, 2 for bad input.
 """
 
@@ -39,14 +45,16 @@ def parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    result.add_argument("export", type=Path, help="folder written by python -m export")
+    result.add_argument("model", type=Path, help="folder written by python -m export, .nir file or integer_model.h5")
     result.add_argument("--input", type=Path, required=True, help=".npz or HDF5 with inputs [N, T, *shape]")
     result.add_argument("--group", action="append", default=[], help="HDF5 group to read; repeat to concatenate")
     result.add_argument("--samples", type=int, help="run only the first so many samples")
     result.add_argument("--number-format", choices=["fixed_pt", "floating_pt", "both"], help="default: as configured")
-    result.add_argument("--process-samples", type=int, help="samples that also run with one Process per node")
-    result.add_argument("--config", type=Path, help="TOML file with a table [simulation]; defaults are good")
     result.add_argument("--out", type=Path, required=True, help="folder to write; replaced as a whole")
+    folders = result.add_argument_group("export folders")
+    folders.add_argument("--process-samples", type=int, help="samples that also run with one Process per node")
+    folders.add_argument("--config", type=Path, help="TOML file with a table [simulation]; defaults are good")
+    add_options(result)
     return result
 
 
@@ -64,12 +72,19 @@ def configure(args: argparse.Namespace) -> SimulationConfig:
 
 def handle(args: argparse.Namespace) -> int:
     """Run the command."""
+    if args.model.suffix in MODEL_SUFFIXES and not args.model.is_dir():
+        for option, value in (("--process-samples", args.process_samples), ("--config", args.config)):
+            if value is not None:
+                raise ConfigError(f"{option} {value}: is for export folders, {args.model} is a file; leave it out")
+        return handle_file(args)
+    for option, value in given_options(args).items():
+        raise ConfigError(f"{option} {value}: is for model files, {args.model} is an export folder; leave it out")
     if args.samples is not None and args.samples < 1:
         raise ConfigError(f"--samples {args.samples}: allowed is at least 1; leave it out to run all")
     check_files({"--input": args.input, "--config": args.config})
     config = configure(args)
     settings = {**as_mapping(config), "groups": args.group, "samples": args.samples}
-    manifest = provenance("simulation", settings, {"export": args.export, "input": args.input})
+    manifest = provenance("simulation", settings, {"export": args.model, "input": args.input})
     if is_current(args.out, manifest):
         print(f"{args.out}: up to date")
         return _exit_code(read_parity(args.out / PARITY_FILE))
@@ -86,7 +101,7 @@ def _simulate(args: argparse.Namespace, config: SimulationConfig, manifest: Mapp
 
     from .simulation import Simulation
 
-    exported = load_export(args.export)
+    exported = load_export(args.model)
     arrays = load_arrays(args.input, args.group, exported.host_inputs(), args.samples)
     with atomic_folder(args.out, manifest) as folder:
         return Simulation(exported, arrays, config, folder, progress=sys.stderr.isatty()).run()

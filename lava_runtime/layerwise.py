@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+import numpy.typing as npt
 
 from export.graph import Graph
 from export.passes.balance_latency import balance_latency
@@ -25,6 +26,7 @@ def run_processes(
     progress: bool = False,
     timeout_s: float = TIMEOUT_S,
     target: Target = "simulation",
+    steps_done: npt.NDArray[np.int64] | None = None,
 ) -> Trace:
     """Run a graph on Lava, one Process per node, stock Processes wherever they can express the node.
 
@@ -38,6 +40,7 @@ def run_processes(
         progress: show a progress bar on stderr.
         timeout_s: longest time in seconds without a finished time step.
         target: `simulation`, or `hardware` for a Loihi 2 behind Intel's extension, which gives spikes only.
+        steps_done: int64 [1], shared: counts the finished time steps, sample after sample (progress).
 
     Returns:
         The trace of every neuron node: `s` uint8 [T, B, n]; `v` int64 or float64 [T, B, n], None where nothing is
@@ -57,7 +60,7 @@ def run_processes(
     from .processes.network import build_network
     from .session import Session
 
-    session = Session(timeout_s=timeout_s, description="Lava processes" if progress else None)
+    session = Session(timeout_s=timeout_s, description="Lava processes" if progress else None, steps_done=steps_done)
     network = build_network(timed, inputs, session.steps_done, target)
     session.run(
         network.processes["sink"],

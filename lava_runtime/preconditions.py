@@ -26,8 +26,18 @@ def check_run(graph: Graph, inputs: Mapping[str, Array], number_format: NumberFo
         (T, B).
 
     Raises:
-        ExportError: the graph breaks an invariant of its dialect, or has the other one.
+        ExportError, LavaRuntimeError: see `check_graph`.
         InputDataError: the inputs do not fit the graph.
+    """
+    check_graph(graph, number_format)
+    return check_inputs(graph, inputs)
+
+
+def check_graph(graph: Graph, number_format: NumberFormat) -> None:
+    """Check that Lava can run the graph.
+
+    Raises:
+        ExportError: the graph breaks an invariant of its dialect, or has the other one.
         LavaRuntimeError: the number format is unknown, latencies are balanced already, or batch normalisation is not
             folded yet.
     """
@@ -38,4 +48,3 @@ def check_run(graph: Graph, inputs: Mapping[str, Array], number_format: NumberFo
         raise LavaRuntimeError("graph: is in 'lava' timing, allowed is 'model'; give it as exported, runs balance it")
     for name in graph.of_type(Norm):
         raise LavaRuntimeError(f"node {name}: is Norm, allowed are weights; fold it with export.passes.fold_norm first")
-    return check_inputs(graph, inputs)

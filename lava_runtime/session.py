@@ -6,12 +6,8 @@ parent never blocks: it watches every OS process and a step counter, and ends th
 
 from __future__ import annotations
 
-import signal
-import sys
-import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,7 +18,8 @@ from hardware_profiles.interrupts import raise_if_interrupted
 
 from .backend.actors import Actor, Fault
 from .backend.runtime import GuardedRuntime
-from .errors import LavaRuntimeError
+from .errors import KilledError, LavaRuntimeError
+from .forking import ctrl_c_at_safe_points, single_threaded_torch
 from .preconditions import TIMEOUT_S
 from .shared_memory import shared_array
 from .target import Target
@@ -39,14 +36,21 @@ class Session:
             long runs from timing out.
     """
 
-    def __init__(self, *, timeout_s: float = TIMEOUT_S, description: str | None = None) -> None:
+    def __init__(
+        self,
+        *,
+        timeout_s: float = TIMEOUT_S,
+        description: str | None = None,
+        steps_done: npt.NDArray[np.int64] | None = None,
+    ) -> None:
         """Prepare a session.
 
         Args:
             timeout_s: longest time in seconds in which no actor is built, enters a time step or counts one.
             description: what the progress bar (on stderr) is called; None shows none.
+            steps_done: int64 [1], shared, for others to watch too; a new one by default.
         """
-        self.steps_done: npt.NDArray[np.int64] = shared_array((1,), np.int64)
+        self.steps_done = shared_array((1,), np.int64) if steps_done is None else steps_done
         self._timeout_s = timeout_s
         self._description = description
 
@@ -72,9 +76,10 @@ class Session:
 
         Raises:
             LavaRuntimeError: a process raised, died or stopped advancing; all are ended before this rises.
+            KilledError: one was killed from outside.
         """
         runtime = GuardedRuntime.compile(process, number_format, models, target)
-        with _ctrl_c_at_safe_points() as safe_point:
+        with ctrl_c_at_safe_points() as safe_point:
             succeeded = False
             try:
                 self._build(runtime)
@@ -93,7 +98,7 @@ class Session:
 
     def _build(self, runtime: GuardedRuntime) -> None:
         try:
-            with _single_threaded_torch():
+            with single_threaded_torch():
                 runtime.build()
         except (OSError, EOFError, MemoryError) as error:
             raise LavaRuntimeError(
@@ -124,7 +129,8 @@ class Session:
             if is_reached:
                 return
             if has_failed:
-                raise LavaRuntimeError(_sentence(runtime.infrastructure.cause(), actors, num_steps))
+                fault = runtime.infrastructure.cause()
+                raise (KilledError if fault.was_killed else LavaRuntimeError)(_sentence(fault, actors, num_steps))
             now = time.monotonic()
             state = (
                 sum(actor.built for actor in actors),
@@ -166,44 +172,3 @@ def _last_step(actors: Sequence[Actor]) -> int:
 def _all_built(runtime: GuardedRuntime) -> bool:
     assert runtime.infrastructure is not None
     return all(actor.built for actor in runtime.infrastructure.actors) and not runtime.infrastructure.faults()
-
-
-@contextmanager
-def _single_threaded_torch() -> Iterator[None]:
-    """Fork while torch keeps no worker threads: a forked child that used torch would wait for them for ever."""
-    torch: Any = sys.modules.get("torch")
-    if torch is None:
-        yield
-        return
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(num_threads)
-
-
-@contextmanager
-def _ctrl_c_at_safe_points() -> Iterator[Callable[[], None]]:
-    """Let Ctrl-C wait until the yielded function is called, or the block ends.
-
-    Raised just anywhere it could be swallowed inside a fork, or cut the ending of actors short. A signal mask would
-    not do: Python's resource tracker lifts it, and other threads have their own.
-    """
-    before = signal.getsignal(signal.SIGINT)
-    if threading.current_thread() is not threading.main_thread() or not callable(before):
-        yield lambda: None
-        return
-    arrived: list[int] = []
-
-    def safe_point() -> None:
-        if arrived:
-            arrived.clear()
-            before(signal.SIGINT, None)
-
-    signal.signal(signal.SIGINT, lambda number, frame: arrived.append(number))
-    try:
-        yield safe_point
-    finally:
-        signal.signal(signal.SIGINT, before)
-        safe_point()

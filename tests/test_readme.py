@@ -59,11 +59,12 @@ def test_every_command_line_parses() -> None:
     from export.__main__ import parser as export_parser
     from hardware_profiles.__main__ import build_parser as profiles_parser
     from lava_runtime.__main__ import parser as lava_parser
+    from lava_runtime.plot import parser as plot_parser
     from training.__main__ import build_parser as training_parser
 
     parsers = {
         "export": export_parser(), "lava_runtime": lava_parser(), "hardware_profiles": profiles_parser(),
-        "training": training_parser(),
+        "training": training_parser(), "lava_runtime.plot": plot_parser(),
     }  # fmt: skip
     lines = [line for block in blocks("") for line in block.splitlines() if line.startswith("python -m")]
     assert len(lines) >= 5

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import ctypes
 import multiprocessing
-import os
-import signal
 import sys
 import time
-import warnings
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
@@ -21,24 +17,11 @@ from lava.magma.runtime.message_infrastructure.multiprocessing import MultiProce
 from lava.magma.runtime.message_infrastructure.shared_memory_manager import SharedMemoryManager
 
 from ..compat import START_METHOD
+from ..forking import cause_of_end, follow_parent, start_quietly
 from ..shared_memory import shared_array
 
-PR_SET_PDEATHSIG = 1
-"""Linux `prctl(2)`: the signal that a process gets when its parent dies."""
-USUAL_CAUSES = {signal.SIGKILL: " (often for want of memory)", signal.SIGBUS: " (often because /dev/shm is full)"}
-"""What usually sends the signals that nobody in a run sends."""
 WORDS_S = 1.0
 """How long to wait for the words of an exception when processes have ended already."""
-
-
-def follow_parent() -> None:
-    """Leave Ctrl-C to the parent, and die with it even when it is killed (Linux)."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-    parent = multiprocessing.parent_process()
-    if parent is not None and os.getppid() != parent.pid:
-        os._exit(1)  # it died before the signal was asked for
 
 
 def _act(builder: Any, report: Connection, clock: Any) -> None:
@@ -95,10 +78,7 @@ class Actor:
         self._clock = shared_array((2,), np.int64)
         self._report, theirs = context.Pipe(duplex=False)
         self.process: ForkProcess = context.Process(target=_act, args=(builder, theirs, self._clock), daemon=True)
-        with warnings.catch_warnings():
-            # Python 3.12 warns of fork beside threads; Lava's own port threads hold no locks that children need
-            warnings.filterwarnings("ignore", message=".*multi-threaded.*fork", category=DeprecationWarning)
-            self.process.start()
+        start_quietly(self.process)
         theirs.close()
 
     @property
@@ -130,10 +110,8 @@ class Actor:
             return Fault(self, f"raised {self._raised}", is_telling=True)
         if not ended:
             return None
-        code = self.process.exitcode or 0
-        if code < 0:
-            return Fault(self, f"was killed by {_signal_name(-code)}", is_telling=True)
-        return Fault(self, f"exited with code {code}", is_telling=False)
+        was_killed = (self.process.exitcode or 0) < 0
+        return Fault(self, cause_of_end(self.process), is_telling=was_killed, was_killed=was_killed)
 
     def end(self) -> None:
         """Kill the process if it still runs, and wait for it."""
@@ -151,17 +129,13 @@ class Fault(NamedTuple):
         actor: which one.
         phrase: what happened to it.
         is_telling: whether that explains itself; a mere exit can follow from another actor's exception.
+        was_killed: whether a signal ended it.
     """
 
     actor: Actor
     phrase: str
     is_telling: bool
-
-
-def _signal_name(number: int) -> str:
-    if number not in set(signal.Signals):  # most real-time signals have no name
-        return f"signal {number}"
-    return signal.Signals(number).name + USUAL_CAUSES.get(signal.Signals(number), "")
+    was_killed: bool = False
 
 
 class Actors(MultiProcessing):

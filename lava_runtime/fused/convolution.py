@@ -13,6 +13,7 @@ from export.nodes import Conv, IntegerConv, Shape
 from export.trace import Array
 
 from .kernels.synapses import convolve_events
+from .number import shifted
 
 DENSE_FROM_RATE = 0.12
 """Share of values other than zero from which multiplying an unrolled image is faster than spreading its events.
@@ -73,8 +74,8 @@ class EventConvolution:
         """[rows, input size], contiguous, to [rows, size]."""
         taps, reach_y, reach_x, places = self._plan
         sums = np.empty((len(x), self._node.shape[0], prod(self._node.shape[1:])), self._word)
-        convolve_events(x, taps, reach_y, reach_x, places, self._node.weight_exp, sums)
-        return sums.reshape(len(x), -1)
+        convolve_events(x, taps, reach_y, reach_x, places, max(self._node.weight_exp, 0), sums)
+        return shifted(sums, min(self._node.weight_exp, 0)).reshape(len(x), -1)
 
     @cached_property
     def _plan(self) -> tuple[Array, Array, Array, Array]:

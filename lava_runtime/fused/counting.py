@@ -7,12 +7,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from export.graph import Edge, Graph
-from export.nodes import DYNAMIC, NEURONS, PRODUCTS, Output
+from export.nodes import DYNAMIC, NEURONS, PRODUCTS, WINDOWS, Output
 from export.ranges import carries_spikes
 from export.trace import Array
 
 from ..counts import Events, controller_events, input_events, neuron_events
-from ..layers import controller_name, neurons
+from ..layers import COUNTED_PORT, controller_name, neurons
 from ..synapses import Traffic, count_pairs, layer_synapses
 from .kernels.synapses import count_messages
 from .neurons import NeuronState
@@ -29,12 +29,8 @@ class Counters:
         self._graph = graph
         self._driving = {name: layer_synapses(graph, name) for name in neurons(graph)}
         edges = {connection.edge for driving in self._driving.values() for connection in driving.connections}
-        edges |= {
-            edge
-            for name in graph.of_type(DYNAMIC)
-            for port in ("population", "context")
-            for edge in graph.incoming(name, port)
-        }
+        edges |= {edge for name in graph.of_type(DYNAMIC) for edge in graph.incoming(name, COUNTED_PORT)}
+        self._read_edges = [edge for name in graph.of_type(DYNAMIC) for edge in graph.incoming(name, "context")]
         relays = {name for driving in self._driving.values() for name in driving.relays}
         self._edges = tuple(edges)
         senders = {edge.source for edge in edges} | relays | set(graph.inputs()) | set(graph.of_type(NEURONS))
@@ -42,6 +38,8 @@ class Counters:
         self._outputs = graph.of_type(Output)
         self._nonzero: dict[str, Array] = {}
         self._pairs: dict[str, tuple[int, int]] = {}
+        self._windowed: dict[str, tuple[int, int]] = {}
+        self._read: dict[Edge, Array] = {}
         self.output_sums: dict[str, Array] = {}
 
     def reset(self, batch: int) -> None:
@@ -49,6 +47,8 @@ class Counters:
         graph = self._graph
         self._nonzero = {name: np.zeros(graph.nodes[name].size, dtype=np.int64) for name in self._counted}
         self._pairs = dict.fromkeys(graph.of_type(PRODUCTS), (0, 0))
+        self._windowed = dict.fromkeys(graph.of_type(WINDOWS), (0, 0))
+        self._read = {edge: np.zeros(graph.nodes[edge.source].size, np.int64) for edge in self._read_edges}
         self.output_sums = {
             name: np.zeros((batch, node.size), dtype=output_dtype(graph, name)) for name, node in self._outputs.items()
         }
@@ -67,6 +67,16 @@ class Counters:
         met, offered = count_pairs(node, *shaped)
         self._pairs[name] = (self._pairs[name][0] + met, self._pairs[name][1] + offered)
 
+    def see_window(self, name: str, weight: float, delivered: Sequence[Array]) -> None:
+        """Count the messages [T, B, size] of all edges into a window that meet one of its weights."""
+        num_messages = sum(int(np.count_nonzero(values)) for values in delivered)
+        weighed, met = self._windowed[name]
+        self._windowed[name] = (weighed + num_messages * bool(weight), met + num_messages)
+
+    def see_read(self, edge: Edge, values: Array) -> None:
+        """Count the context values [T, B, size] that a controller reads, on its ticks."""
+        self._read[edge] += np.count_nonzero(values, axis=(0, 1))
+
     def events(self, states: Mapping[str, NeuronState], tails: Mapping[str, Array]) -> dict[str, Events]:
         """Return the event counts of every input, neuron and controller.
 
@@ -76,8 +86,9 @@ class Counters:
         """
         graph, sent = self._graph, self._nonzero
         traffic = Traffic(
-            arrived={edge: sent[edge.source] - _under_way(edge, tails) for edge in self._edges},
+            arrived={edge: sent[edge.source] - _under_way(edge, tails) for edge in self._edges} | self._read,
             pairs=self._pairs,
+            windowed=self._windowed,
             sent={name: int(counts.sum()) for name, counts in sent.items()},
         )
         events = {name: input_events(node, traffic.sent[name]) for name, node in graph.inputs().items()}

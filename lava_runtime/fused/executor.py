@@ -14,9 +14,12 @@ from export.nodes import (
     PRODUCTS,
     REARRANGEMENTS,
     SYNAPSES,
+    WINDOWS,
     DynamicThresholdLIF,
     IntegerDynamicThresholdLIF,
+    IntegerWindowSum,
     Reshape,
+    WindowSum,
 )
 from export.ranges import carries_spikes
 from export.trace import Array
@@ -32,16 +35,17 @@ from .maps import FusedMap, fused_map
 from .neurons import FusedNeuron, NeuronState
 from .number import numbers_of
 from .schedule import Part, schedule
+from .ticks import Ticks, ticks_between
 
 MAPS = (*SYNAPSES, *REARRANGEMENTS, *PRODUCTS, Reshape)
 """Nodes without memory."""
-_Advance = Callable[[int, int], None]
+_Advance = Callable[[Ticks], None]
 
 
 class Executor:
     """Runs a verified graph of either dialect, block after block.
 
-    Within a block, `start` and `stop` bound the time steps that a node takes at once.
+    Slower stages (`export.periods`) send zeros between their ticks, and hold what they keep.
 
     Attributes:
         states: neuron node to its state.
@@ -61,7 +65,7 @@ class Executor:
         self._neurons = {name: FusedNeuron(graph, node, numbers) for name, node in neurons(graph).items()}
         self._betas = {name: node.beta.astype(np.float64).ravel() for name, node in graph.of_type(LI).items()}
         self._dtypes = {name: np.uint8 if carries_spikes(graph, name) else numbers.word for name in graph.nodes}
-        self._longest_delay = dict.fromkeys(graph.nodes, 0) | _longest_delays(graph.edges)
+        self._longest_delay = dict.fromkeys(graph.nodes, 0) | _longest_delays(graph)
         self._parts: list[tuple[Part, list[tuple[str, _Advance]]]] = [
             (part, [(name, self._advancer(name)) for name in part.nodes if name not in graph.inputs()])
             for part in schedule(graph)
@@ -74,11 +78,13 @@ class Executor:
         self._tails: dict[str, Array] = {}
         self._sent: dict[str, Array] = {}
         self._records: dict[Probe, Array] = {}
+        self._thetas: dict[str, Array] = {}
 
     def compile(self) -> None:
-        """Compile every loop that a run needs, by a silent step: once, before Lava forks."""
+        """Compile every loop that a run needs, by silent steps up to the first tick of all: once, before Lava forks."""
         self.reset(1)
-        self.run({name: np.zeros((1, 1, node.size), np.uint8) for name, node in self._graph.inputs().items()})
+        num_steps = self._graph.longest_period
+        self.run({name: np.zeros((num_steps, 1, node.size), np.uint8) for name, node in self._graph.inputs().items()})
         self.reset(1)
 
     def reset(self, batch: int) -> None:
@@ -88,6 +94,7 @@ class Executor:
         self._counters.reset(batch)
         self.states = {name: neuron.at_rest(batch) for name, neuron in self._neurons.items()}
         self._integrators = {name: np.zeros((batch, len(beta))) for name, beta in self._betas.items()}
+        self._thetas = {name: np.zeros(batch, np.int64) for name in graph.of_type(DYNAMIC)}
         self._tails = {
             name: np.zeros((delay, batch, graph.nodes[name].size), self._dtypes[name])
             for name, delay in self._longest_delay.items()
@@ -119,12 +126,19 @@ class Executor:
     def _advance(self, nodes: Iterable[tuple[str, _Advance]], start: int, stop: int) -> None:
         for name, advance in nodes:
             try:
-                advance(start, stop)
+                advance(self._ticks(name, start, stop))
             except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
                 first, last = self._steps_before + start + 1, self._steps_before + stop
                 raise LavaRuntimeError(
                     f"node {name}: failed in steps {first} to {last} ({type(error).__name__}: {error})"
                 ) from error
+
+    def _ticks(self, name: str, start: int, stop: int) -> Ticks:
+        """Return the steps in which a node ticks; what it sends in all others is zero."""
+        period = self._graph.period[name]
+        if period > 1:
+            self._own(name)[start:stop] = 0
+        return ticks_between(start, stop, period, self._steps_before)
 
     def sent(self, name: str) -> Array:
         """Return what a node sent in the last block, [T, B, size]."""
@@ -163,18 +177,17 @@ class Executor:
         """Return what a node sends in this block, without what it sent before."""
         return self._sent[name][self._longest_delay[name] :]
 
-    def _delivered(self, edge: Edge, start: int, stop: int) -> Array:
-        first = self._longest_delay[edge.source] - edge.delay
-        return self._sent[edge.source][first + start : first + stop]
+    def _delivered(self, edge: Edge, ticks: Ticks, ago: int) -> Array:
+        return self._sent[edge.source][ticks.back(edge.delay + ago - self._longest_delay[edge.source])]
 
-    def _arriving(self, name: str, port: str, start: int, stop: int) -> Array:
+    def _arriving(self, name: str, port: str, ticks: Ticks, ago: int = 0) -> Array:
         """Return the sum of what the edges into a port deliver, [T, B, size]; never to be changed in place."""
         edges = self._graph.incoming(name, port)
-        total = self._delivered(edges[0], start, stop)
+        total = self._delivered(edges[0], ticks, ago)
         if len(edges) > 1:
             total = total.astype(self._numbers.word)
             for edge in edges[1:]:
-                total += self._delivered(edge, start, stop)
+                total += self._delivered(edge, ticks, ago)
         return total
 
     def _advancer(self, name: str) -> _Advance:
@@ -183,58 +196,89 @@ class Executor:
             return partial(self._fire, name, self._neurons[name])
         if name in self._betas:
             return partial(self._integrate, name)
+        node = self._graph.nodes[name]
+        if isinstance(node, WINDOWS):
+            return partial(self._sum_window, name, _window_weights(node).astype(self._numbers.word))
         if name in self._maps:
-            return partial(self._map, name, self._maps[name], tuple(self._graph.nodes[name].ports))
+            return partial(self._map, name, self._maps[name], tuple(node.ports))
         return partial(self._pass_on, name)
 
-    def _pass_on(self, name: str, start: int, stop: int) -> None:
-        self._own(name)[start:stop] = self._arriving(name, "input", start, stop)
+    def _pass_on(self, name: str, ticks: Ticks) -> None:
+        self._own(name)[ticks.at] = self._arriving(name, "input", ticks)
 
-    def _map(self, name: str, apply: FusedMap, ports: tuple[str, ...], start: int, stop: int) -> None:
-        arriving = [_rows(self._arriving(name, port, start, stop)) for port in ports]
+    def _map(self, name: str, apply: FusedMap, ports: tuple[str, ...], ticks: Ticks) -> None:
+        arriving = [_rows(self._arriving(name, port, ticks)) for port in ports]
         if len(ports) > 1:
             self._counters.see_factors(name, arriving)
         room = self._sent[name]
-        sent = apply(*arriving).reshape(stop - start, *room.shape[1:])
+        sent = apply(*arriving).reshape(-1, *room.shape[1:])
         if sent.shape == room.shape and sent.dtype == room.dtype:  # all of a block, and nothing is sent late
             self._sent[name] = sent
         else:
-            self._own(name)[start:stop] = sent
+            self._own(name)[ticks.at] = sent
 
-    def _integrate(self, name: str, start: int, stop: int) -> None:
-        drive = np.ascontiguousarray(self._arriving(name, "input", start, stop), dtype=np.float64)
-        integrate(drive, self._betas[name], self._integrators[name], self._own(name)[start:stop])
+    def _sum_window(self, name: str, weights: Array, ticks: Ticks) -> None:
+        """Y = Σ_k weight[k] x[t − (r − 1 − k) p], in this order."""
+        period = self._graph.arrival_period(name)
+        total = np.zeros_like(self._own(name)[ticks.at])
+        for k, weight in enumerate(weights):
+            ago = (len(weights) - 1 - k) * period
+            total += weight * self._arriving(name, "input", ticks, ago)
+            delivered = [self._delivered(edge, ticks, ago) for edge in self._graph.incoming(name)]
+            self._counters.see_window(name, weight, delivered)
+        self._own(name)[ticks.at] = total
 
-    def _fire(self, name: str, neuron: FusedNeuron, start: int, stop: int) -> None:
+    def _integrate(self, name: str, ticks: Ticks) -> None:
+        drive = np.ascontiguousarray(self._arriving(name, "input", ticks), dtype=np.float64)
+        sent = np.empty_like(drive)
+        integrate(drive, self._betas[name], self._integrators[name], sent)
+        self._own(name)[ticks.at] = sent
+
+    def _fire(self, name: str, neuron: FusedNeuron, ticks: Ticks) -> None:
         heights = neuron.heights
         if heights is None:
-            heights = self._moving_heights(name, neuron, start, stop)
-        drive = self._arriving(name, "input", start, stop)
+            heights = self._moving_heights(name, neuron, ticks)
+        drive = self._arriving(name, "input", ticks)
         if self._graph.incoming(name, "recurrent"):
-            recurrent = self._arriving(name, "recurrent", start, stop)
-            drive = np.add(drive, recurrent, dtype=self._numbers.word)
-        state = self.states[name]
-        membranes = self._records.get(Probe(name, "v"), np.empty((0, self._batch, drive.shape[2]), self._numbers.word))
-        neuron.advance(state, drive, heights, self._own(name)[start:stop], membranes[start:stop])
+            drive = np.add(drive, self._arriving(name, "recurrent", ticks), dtype=self._numbers.word)
+        state, own, record = self.states[name], self._own(name)[ticks.at], self._records.get(Probe(name, "v"))
+        if ticks.period == 1:
+            nothing = np.empty((0, *own.shape[1:]), self._numbers.word)
+            neuron.advance(state, drive, heights, own, nothing if record is None else record[ticks.at])
+            return
+        before = np.zeros(own.shape[1:]) if state.v is None else state.v.copy()
+        spikes = np.empty(own.shape, np.uint8)
+        membranes = np.empty((len(own) if record is not None else 0, *own.shape[1:]), self._numbers.word)
+        neuron.advance(state, drive, heights, spikes, membranes)
+        own[:] = spikes
+        if record is not None:
+            ticks.hold(record, before, membranes)
 
-    def _moving_heights(self, name: str, neuron: FusedNeuron, start: int, stop: int) -> Array:
+    def _moving_heights(self, name: str, neuron: FusedNeuron, ticks: Ticks) -> Array:
         """Return thresholds in units of the membrane, [T, B, n], contiguous."""
         node = self._graph.nodes[name]
         if not isinstance(node, DYNAMIC):
-            return np.ascontiguousarray(neuron.lifted(self._arriving(name, "threshold", start, stop)))
-        theta = self._control(name, node.controller, start, stop)
+            return np.ascontiguousarray(neuron.lifted(self._arriving(name, "threshold", ticks)))
+        theta = self._control(name, node.controller, ticks)
         if (record := self._records.get(Probe(name, "theta"))) is not None:
-            record[start:stop] = theta
+            ticks.hold(record, self._thetas[name], theta)
+        self._thetas[name] = theta[-1] if len(theta) else self._thetas[name]
         return np.repeat(neuron.lifted(_mantissa(node, theta))[:, :, None], node.size, axis=2)
 
-    def _control(self, name: str, controller: ThresholdController, start: int, stop: int) -> Array:
+    def _control(self, name: str, controller: ThresholdController, ticks: Ticks) -> Array:
         """Return the threshold mantissas, int64 [T, B]."""
-        counts = controller.group_counts(self._arriving(name, COUNTED_PORT, start, stop))
-        context = np.zeros((stop - start, self._batch, 0), dtype=np.int64)
+        counts = controller.group_counts(self._arriving(name, COUNTED_PORT, ticks))
+        context = np.zeros((*counts.shape[:2], 0), dtype=np.int64)
         if controller.num_context:
-            context = self._arriving(name, "context", start, stop).astype(np.int64)
+            context = self._arriving(name, "context", ticks).astype(np.int64)
+        for edge in self._graph.incoming(name, "context"):
+            self._counters.see_read(edge, self._delivered(edge, ticks, 0))
         self.states[name].num_group_messages += int(np.count_nonzero(counts))
         return controller.threshold(counts, context)
+
+
+def _window_weights(node: WindowSum | IntegerWindowSum) -> Array:
+    return node.weight if isinstance(node, WindowSum) else node.weight_uint8
 
 
 def _mantissa(node: DynamicThresholdLIF | IntegerDynamicThresholdLIF, theta: Array) -> Array:
@@ -249,8 +293,11 @@ def _rows(values: Array) -> Array:
     return values.reshape(-1, values.shape[2])
 
 
-def _longest_delays(edges: Iterable[Edge]) -> dict[str, int]:
+def _longest_delays(graph: Graph) -> dict[str, int]:
+    """Return how many steps back the values of each node are asked for, by delays and by windows."""
     longest: dict[str, int] = {}
-    for edge in edges:
-        longest[edge.source] = max(longest.get(edge.source, 0), edge.delay)
+    for edge in graph.edges:
+        target = graph.nodes[edge.target]
+        back = (target.ratio - 1) * graph.arrival_period(edge.target) if isinstance(target, WINDOWS) else 0
+        longest[edge.source] = max(longest.get(edge.source, 0), edge.delay + back)
     return longest

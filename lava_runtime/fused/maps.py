@@ -33,7 +33,7 @@ from export.trace import Array
 from . import convolution
 from .convolution import EventConvolution, FusedConvolution, windows_of
 from .kernels.synapses import count_all, linear_events, linear_spikes
-from .number import Numbers
+from .number import Numbers, shifted
 
 DENSE_FROM_RATE = 0.5
 """Share of spikes from which a matrix product is faster than adding the weights of what spiked.
@@ -100,7 +100,7 @@ class _BySparsity:
         if self._exact is None or count_all(x) < dense_from_rate * x.size:
             return self._by_events(x)
         sums: Array = self._dense(x).astype(self._word)
-        return sums << self._exponent
+        return shifted(sums, self._exponent)
 
     @cached_property
     def _dense(self) -> FusedMap:
@@ -117,8 +117,8 @@ def _(node: IntegerLinear, name: str, numbers: Numbers) -> FusedMap:
         rows = x.reshape(-1, size)
         sums = np.empty((len(rows), columns.shape[1]), numbers.word)
         add = linear_spikes if rows.dtype == np.uint8 and columns.dtype == np.int8 else linear_events
-        add(rows, columns, node.weight_exp, sums)
-        return sums.reshape(len(x), -1)
+        add(rows, columns, max(node.weight_exp, 0), sums)
+        return shifted(sums, min(node.weight_exp, 0)).reshape(len(x), -1)
 
     def make_dense(exact: Any) -> FusedMap:
         factors = columns.astype(exact)
@@ -150,8 +150,8 @@ def _(node: Scale, name: str, numbers: Numbers) -> FusedMap:
 
 @fused_map.register
 def _(node: IntegerScale, name: str, numbers: Numbers) -> FusedMap:
-    factors = np.broadcast_to(node.weight_int8.astype(numbers.word) << node.weight_exp, node.shape).ravel()
-    return lambda x: x * factors
+    factors = np.broadcast_to(node.weight_int8.astype(numbers.word), node.shape).ravel()
+    return lambda x: shifted(x * factors, node.weight_exp)
 
 
 @fused_map.register

@@ -10,6 +10,7 @@ import numpy as np
 
 from export.graph import Graph
 from export.ranges import arriving_bound, value_bounds
+from export.trace import Array
 from hardware_profiles.arithmetic import IntegerFormat
 
 FLOAT32_EXACT = 1 << (np.finfo(np.float32).nmant + 1)
@@ -34,10 +35,10 @@ class Numbers:
     bounds: Mapping[str, int] | None
 
     def exact_float(self, name: str, exponent: int = 0) -> Any:
-        """Return the narrowest float type in which a node's sums, before a left shift, are exact; None if none is."""
+        """Return the narrowest float type in which a node's sums, before their shift, are exact; None if none is."""
         if self.bounds is None:
             return np.float64
-        bound = self.bounds[name] >> exponent
+        bound = self.bounds[name] >> exponent if exponent >= 0 else (self.bounds[name] + 1) << -exponent
         if bound < FLOAT32_EXACT:
             return np.float32
         return np.float64 if bound < FLOAT64_EXACT else None
@@ -56,3 +57,11 @@ def numbers_of(graph: Graph) -> Numbers:
 def _fits_int32(fmt: IntegerFormat) -> bool:
     largest_bias = fmt.bias_mantissa_max << fmt.bias_exponent_max
     return fmt.state_bits <= INT32_STATE_BITS and fmt.decay_bits <= INT32_DECAY_BITS and largest_bias <= fmt.state_max
+
+
+def shifted(sums: Array, exponent: int) -> Array:
+    """Return sums << exponent; right shifts floor, as those of Lava's Dense do."""
+    if not exponent:
+        return sums
+    moved: Array = sums << exponent if exponent > 0 else sums >> -exponent
+    return moved

@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
+
 from export.graph import Graph
 from export.trace import Array, Trace
 from hardware_profiles.activity import LayerActivity
@@ -45,6 +48,7 @@ def run_fused(
     probes: Collection[Probe] = (),
     progress: bool = False,
     timeout_s: float = TIMEOUT_S,
+    steps_done: npt.NDArray[np.int64] | None = None,
 ) -> FusedRun:
     """Run a graph on Lava inside one Process, many samples at a time, without latency.
 
@@ -56,6 +60,7 @@ def run_fused(
         probes: what to record in every step, see `probes.every_probe`.
         progress: show a progress bar on stderr.
         timeout_s: longest time in seconds without a finished time step.
+        steps_done: int64 [1], shared: counts the finished time steps, batch after batch (progress).
 
     Raises:
         LavaRuntimeError: Lava is missing, failed or stood still, or `batch_size` is not positive.
@@ -65,7 +70,6 @@ def run_fused(
     if batch_size < 1:
         raise LavaRuntimeError(f"batch_size: is {batch_size}, allowed is at least 1; 64 is a good start")
     num_steps, num_samples = check_run(graph, inputs, number_format)
-    _check_periods(graph)
     _check_widths(graph)
     load_lava()
     from ..processes.fused_data_set.models import PyFusedDataSetModel
@@ -73,7 +77,7 @@ def run_fused(
     from ..session import Session
 
     plan = make_plan(graph, num_steps, num_samples, batch_size)
-    session = Session(timeout_s=timeout_s, description="Lava fused" if progress else None)
+    session = Session(timeout_s=timeout_s, description="Lava fused" if progress else None, steps_done=steps_done)
     ledger = Ledger(graph, plan, probes, session.steps_done)
     fused = FusedDataSet(graph=graph, inputs=inputs, ledger=ledger, name="fused graph")
     session.run(
@@ -89,15 +93,6 @@ def run_fused(
         records=ledger.copies(),
         trace=ledger.trace(graph),
     )
-
-
-def _check_periods(graph: Graph) -> None:
-    for name in graph.order:
-        if graph.period[name] > 1:
-            raise LavaRuntimeError(
-                f"node {name}: ticks every {graph.period[name]} steps, allowed in granularity 'fused' is every step; "
-                "use granularity 'processes'"
-            )
 
 
 def _check_widths(graph: Graph) -> None:

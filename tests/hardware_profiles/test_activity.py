@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from hardware_profiles.activity import FORMAT, Activity, LayerActivity, read_activity, write_activity
+from hardware_profiles.activity import FORMAT, Activity, LayerActivity, add_layers, read_activity, write_activity
 from hardware_profiles.artifact import read_json, write_json
 from hardware_profiles.errors import ArtifactError
 
@@ -97,3 +97,12 @@ def test_a_missing_key(path: Path) -> None:
     write_json(path, values)
     with pytest.raises(ArtifactError, match=r"layers\[0\]: key 'synops' is missing"):
         read_activity(path)
+
+
+def test_what_grows_adds_up_and_what_describes_stays() -> None:
+    parts = (ACTIVITY.layers, ACTIVITY.layers, ACTIVITY.layers)
+    for before, after in zip(ACTIVITY.layers, add_layers(parts), strict=True):
+        assert (after.name, after.kind) == (before.name, before.kind)
+        for field in COUNTS:
+            factor = 1 if field in ("num_neurons", "num_synapses", "fan_in") else 3
+            assert getattr(after, field) == factor * getattr(before, field) > 0, field

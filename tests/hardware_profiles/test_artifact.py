@@ -16,6 +16,7 @@ from hardware_profiles.artifact import (
     MANIFEST,
     atomic_file,
     atomic_folder,
+    check_replaceable,
     file_sha256,
     is_current,
     provenance,
@@ -152,6 +153,26 @@ def test_its_own_folder_is_replaced_as_a_whole(out: Path) -> None:
         (work / "other.txt").write_text("two")
     assert contents(out.parent) == ["out", f"out/{MANIFEST}", "out/other.txt"]
     assert is_current(out, manifest(run=2))
+
+
+def test_what_a_killed_run_left_in_a_named_work_folder_is_removed(out: Path) -> None:
+    named = out.with_name("work")
+    named.mkdir()
+    (named / "half.txt").write_text("ha")
+    with atomic_folder(out, manifest(run=2), named) as work:
+        assert work == named and contents(work) == []
+        (work / "other.txt").write_text("two")
+    assert contents(out.parent) == ["out", f"out/{MANIFEST}", "out/other.txt"]
+
+
+def test_what_may_be_replaced_is_known_before_the_work(out: Path, tmp_path: Path) -> None:
+    check_replaceable(out)
+    check_replaceable(tmp_path / "new")
+    (tmp_path / "own").mkdir()
+    check_replaceable(tmp_path / "own")
+    (tmp_path / "own" / "photo.jpg").touch()
+    with pytest.raises(ArtifactError, match="name a new or an empty folder"):
+        check_replaceable(tmp_path / "own")
 
 
 def test_an_empty_folder_is_filled(tmp_path: Path) -> None:

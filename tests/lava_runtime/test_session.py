@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from lava_runtime.compat import load_lava
-from lava_runtime.errors import LavaRuntimeError
+from lava_runtime.errors import KilledError, LavaRuntimeError
 from lava_runtime.session import Session
 from lava_runtime.shared_memory import shared_array
 
@@ -103,6 +103,7 @@ def test_a_fault_becomes_one_line_that_names_the_process(fault, at, phrase):
         run(fault, at)
     assert phrase in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert isinstance(caught.value, KilledError) == ("was killed by" in phrase)
 
 
 @pytest.mark.parametrize(
