@@ -41,6 +41,7 @@ from .nodes import (
     Shape,
     Threshold,
     WindowSum,
+    window_weights,
 )
 from .periods import MAX_PERIOD
 from .trace import Array
@@ -68,7 +69,7 @@ def _(node: Input, name: str, fmt: IntegerFormat | None) -> None:
 @verify_values.register(WindowSum)
 @verify_values.register(IntegerWindowSum)
 def _(node: WindowSum | IntegerWindowSum, name: str, fmt: IntegerFormat | None) -> None:
-    weight = node.weight if isinstance(node, WindowSum) else node.weight_uint8
+    weight = window_weights(node)
     _verify_finite(name, weight=weight)
     if weight.ndim != 1 or not weight.any() or weight.min() < 0:
         raise ExportError(

@@ -31,7 +31,7 @@ from export.nodes import (
     Product,
     Reshape,
     Scale,
-    WindowSum,
+    window_weights,
 )
 from export.ranges import carries_spikes
 from export.sparse_matrix import to_sparse, window_index
@@ -172,7 +172,7 @@ def num_pairs(node: object) -> int:
 def num_taps(node: object) -> int:
     """Return how many synapses an edge into a window has: one per value and non-zero weight."""
     assert isinstance(node, WINDOWS)
-    weights = node.weight if isinstance(node, WindowSum) else node.weight_uint8
+    weights = window_weights(node)
     return node.size * int(np.count_nonzero(weights))
 
 

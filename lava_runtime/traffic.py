@@ -23,7 +23,7 @@ from export.nodes import (
     Node,
     Output,
     Product,
-    WindowSum,
+    window_weights,
 )
 from export.sparse_matrix import to_sparse
 from export.trace import Array, Trace
@@ -54,15 +54,10 @@ def _messages(graph: Graph, edge: Edge, values: Mapping[str, Array]) -> Array:
 
 def _windowed(graph: Graph, name: str, values: Mapping[str, Array]) -> tuple[int, int]:
     """Count what `Traffic.windowed` holds."""
-    weights = _window_weights(graph.nodes[name])
+    weights = window_weights(graph.nodes[name])
     per_tick = sum(_messages(graph, edge, values).sum(axis=(1, 2)) for edge in graph.incoming(name))
     per_weight = np.asarray(per_tick).reshape(-1, len(weights)).sum(axis=0)
     return int(per_weight[weights != 0].sum()), int(per_weight.sum())
-
-
-def _window_weights(node: Node) -> Array:
-    assert isinstance(node, WINDOWS)
-    return node.weight if isinstance(node, WindowSum) else node.weight_uint8
 
 
 def node_values(graph: Graph, inputs: Mapping[str, Array], trace: Trace) -> dict[str, Array]:
@@ -100,7 +95,7 @@ def node_values(graph: Graph, inputs: Mapping[str, Array], trace: Trace) -> dict
 
 def _window_sum(step: int, graph: Graph, name: str, values: Mapping[str, Array]) -> Array:
     """Return what a window sends on a tick, [B, size]."""
-    weights, period = _window_weights(graph.nodes[name]), graph.arrival_period(name)
+    weights, period = window_weights(graph.nodes[name]), graph.arrival_period(name)
     first = step - (len(weights) - 1) * period
     total: Array = np.zeros_like(values[name][step])
     for place, weight in enumerate(weights.tolist()):

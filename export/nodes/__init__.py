@@ -19,7 +19,7 @@ from .neurons import LI, LIF, AlphaLIF, CubaLIF, DynamicThresholdLIF, Reset, Thr
 from .norm import Norm
 from .product import MatMul, Product
 from .signal import Float, Input, InputKind, Int, Int8, Output, Shape, Signal, UInt8
-from .window import IntegerWindowSum, WindowSum
+from .window import IntegerWindowSum, WindowSum, window_weights
 
 Structural = Input | Output | Pool | Gather | Reshape | Reduce | Product | MatMul
 """Nodes without weights, the same in both dialects."""
@@ -122,4 +122,5 @@ __all__ = [
     "UInt8",
     "WindowSum",
     "window_count",
+    "window_weights",
 ]

@@ -45,3 +45,9 @@ class IntegerWindowSum(Signal):
     def ratio(self) -> int:
         """Ticks r of what arrives for one tick of what is sent."""
         return len(self.weight_uint8)
+
+
+def window_weights(node: Signal) -> Float | UInt8:
+    """Return a window's weights [r] in either dialect, the oldest value's first."""
+    assert isinstance(node, (WindowSum, IntegerWindowSum))
+    return node.weight if isinstance(node, WindowSum) else node.weight_uint8

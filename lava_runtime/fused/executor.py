@@ -17,9 +17,8 @@ from export.nodes import (
     WINDOWS,
     DynamicThresholdLIF,
     IntegerDynamicThresholdLIF,
-    IntegerWindowSum,
     Reshape,
-    WindowSum,
+    window_weights,
 )
 from export.ranges import carries_spikes
 from export.trace import Array
@@ -34,7 +33,7 @@ from .kernels.neurons import integrate
 from .maps import FusedMap, fused_map
 from .neurons import FusedNeuron, NeuronState
 from .number import numbers_of
-from .schedule import Part, schedule
+from .schedule import Part, longest_delays, schedule
 from .ticks import Ticks, ticks_between
 
 MAPS = (*SYNAPSES, *REARRANGEMENTS, *PRODUCTS, Reshape)
@@ -65,7 +64,7 @@ class Executor:
         self._neurons = {name: FusedNeuron(graph, node, numbers) for name, node in neurons(graph).items()}
         self._betas = {name: node.beta.astype(np.float64).ravel() for name, node in graph.of_type(LI).items()}
         self._dtypes = {name: np.uint8 if carries_spikes(graph, name) else numbers.word for name in graph.nodes}
-        self._longest_delay = dict.fromkeys(graph.nodes, 0) | _longest_delays(graph)
+        self._longest_delay = longest_delays(graph)
         self._parts: list[tuple[Part, list[tuple[str, _Advance]]]] = [
             (part, [(name, self._advancer(name)) for name in part.nodes if name not in graph.inputs()])
             for part in schedule(graph)
@@ -125,8 +124,12 @@ class Executor:
 
     def _advance(self, nodes: Iterable[tuple[str, _Advance]], start: int, stop: int) -> None:
         for name, advance in nodes:
+            ticks = self._ticks(name, start, stop)
             try:
-                advance(self._ticks(name, start, stop))
+                if ticks.first < stop:
+                    advance(ticks)
+                else:
+                    self._rest(name, start, stop)
             except (ArithmeticError, LookupError, MemoryError, RuntimeError, TypeError, ValueError) as error:
                 first, last = self._steps_before + start + 1, self._steps_before + stop
                 raise LavaRuntimeError(
@@ -139,6 +142,13 @@ class Executor:
         if period > 1:
             self._own(name)[start:stop] = 0
         return ticks_between(start, stop, period, self._steps_before)
+
+    def _rest(self, name: str, start: int, stop: int) -> None:
+        """Record what a node holds in steps without a tick."""
+        if (record := self._records.get(Probe(name, "v"))) is not None:
+            record[start:stop] = self.states[name].v
+        if (record := self._records.get(Probe(name, "theta"))) is not None:
+            record[start:stop] = self._thetas[name]
 
     def sent(self, name: str) -> Array:
         """Return what a node sent in the last block, [T, B, size]."""
@@ -198,7 +208,7 @@ class Executor:
             return partial(self._integrate, name)
         node = self._graph.nodes[name]
         if isinstance(node, WINDOWS):
-            return partial(self._sum_window, name, _window_weights(node).astype(self._numbers.word))
+            return partial(self._sum_window, name, window_weights(node).astype(self._numbers.word))
         if name in self._maps:
             return partial(self._map, name, self._maps[name], tuple(node.ports))
         return partial(self._pass_on, name)
@@ -262,7 +272,7 @@ class Executor:
         theta = self._control(name, node.controller, ticks)
         if (record := self._records.get(Probe(name, "theta"))) is not None:
             ticks.hold(record, self._thetas[name], theta)
-        self._thetas[name] = theta[-1] if len(theta) else self._thetas[name]
+        self._thetas[name] = theta[-1]
         return np.repeat(neuron.lifted(_mantissa(node, theta))[:, :, None], node.size, axis=2)
 
     def _control(self, name: str, controller: ThresholdController, ticks: Ticks) -> Array:
@@ -277,10 +287,6 @@ class Executor:
         return controller.threshold(counts, context)
 
 
-def _window_weights(node: WindowSum | IntegerWindowSum) -> Array:
-    return node.weight if isinstance(node, WindowSum) else node.weight_uint8
-
-
 def _mantissa(node: DynamicThresholdLIF | IntegerDynamicThresholdLIF, theta: Array) -> Array:
     """Return θ as a float threshold, or in the units of other integer thresholds."""
     if isinstance(node, DynamicThresholdLIF):
@@ -291,13 +297,3 @@ def _mantissa(node: DynamicThresholdLIF | IntegerDynamicThresholdLIF, theta: Arr
 def _rows(values: Array) -> Array:
     """[T, B, size] to [T · B, size]."""
     return values.reshape(-1, values.shape[2])
-
-
-def _longest_delays(graph: Graph) -> dict[str, int]:
-    """Return how many steps back the values of each node are asked for, by delays and by windows."""
-    longest: dict[str, int] = {}
-    for edge in graph.edges:
-        target = graph.nodes[edge.target]
-        back = (target.ratio - 1) * graph.arrival_period(edge.target) if isinstance(target, WINDOWS) else 0
-        longest[edge.source] = max(longest.get(edge.source, 0), edge.delay + back)
-    return longest

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import networkx
 
 from export.graph import Edge, Graph
+from export.nodes import WINDOWS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,3 +46,13 @@ def _span(edges: Iterable[Edge], members: set[str]) -> int | None:
     """Return the shortest wait within a loop: what was sent before it is known when the loop goes on."""
     inside = [edge.delay for edge in edges if edge.delay and edge.source in members and edge.target in members]
     return min(inside, default=None)
+
+
+def longest_delays(graph: Graph) -> dict[str, int]:
+    """Return how many steps back the values of each node are asked for, by delays and by windows."""
+    longest = dict.fromkeys(graph.nodes, 0)
+    for edge in graph.edges:
+        target = graph.nodes[edge.target]
+        back = (target.ratio - 1) * graph.arrival_period(edge.target) if isinstance(target, WINDOWS) else 0
+        longest[edge.source] = max(longest[edge.source], edge.delay + back)
+    return longest

@@ -27,6 +27,7 @@ from export.nodes import (
     IntegerWindowSum,
     Linear,
     WindowSum,
+    window_weights,
 )
 from export.ranges import GRADED_BITS, carries_spikes
 from export.sparse_matrix import to_sparse
@@ -104,7 +105,7 @@ def sample_starts(graph: Graph, name: str, interval: int) -> dict[str, int]:
 
 def make_window(graph: Graph, name: str, node: WindowSum | IntegerWindowSum, interval: int) -> Any:
     """Make the Process of a window over time."""
-    weights = node.weight if isinstance(node, WindowSum) else node.weight_uint8
+    weights = window_weights(node)
     return window_sum.WindowSum(
         shape=(node.size,),
         weights=weights.tolist(),

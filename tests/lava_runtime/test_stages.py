@@ -30,9 +30,9 @@ from export.verify import ALLOWED
 from hardware_profiles.arithmetic import ThresholdController
 from lava_runtime.compat import load_lava
 from lava_runtime.counts import count_events, required_capabilities
-from lava_runtime.errors import LavaRuntimeError
 from lava_runtime.fused.run import run_fused
 from lava_runtime.layerwise import run_processes
+from lava_runtime.probes import every_probe
 from lava_runtime.routing import is_stock
 from lava_runtime.saturations import count_saturations
 from lava_runtime.shared_memory import shared_array
@@ -50,7 +50,7 @@ from .random_graphs import (
     random_inputs,
     staged_cases_of,
 )
-from .test_parity import examples
+from .test_parity import assert_executes, examples, float64
 
 MOVING = Case(
     layers=(
@@ -368,9 +368,38 @@ def test_neurons_of_slow_stages_are_ours():
 
 
 @pytest.mark.lava
-def test_fused_refuses_slow_stages_for_now():
-    with pytest.raises(LavaRuntimeError, match="node n1: ticks every 2 steps, allowed in granularity 'fused'"):
-        run_fused(hand_graph(), {"n0": column(1, 1)}, number_format="fixed_pt")
+def test_the_executor_equals_the_integer_interpreter_in_every_stage():
+    """In blocks of any length, so that windows and what is held reach over their ends."""
+    lively = StageLiveliness()
+
+    def see(case):
+        graph = loud_graph(case) if case.seed % 3 == 0 else integer_graph(case)
+        lively.see_stages(graph, assert_executes(graph, case, run_integer))
+
+    examples(150)(given(staged_cases_of(max_layers=4, max_windows=2))(example(MOVING)(see)))()
+    for case in every_staged_case():
+        see(case)
+    lively.assert_lively(saturating=True)
+
+
+def test_the_executor_equals_the_float_interpreter_in_every_stage_on_dyadic_numbers():
+    lively = StageLiveliness()
+
+    def see(case):
+        graph = dyadic_graph(case)
+        lively.see_stages(graph, assert_executes(graph, case, float64))
+
+    examples(80)(given(staged_cases_of(max_layers=4, max_windows=2))(example(MOVING)(see)))()
+    lively.assert_lively()
+
+
+@pytest.mark.lava
+def test_fused_stages_on_lava():
+    graph = integer_graph(MOVING)
+    inputs = random_inputs(graph, MOVING)
+    run = run_fused(graph, inputs, number_format="fixed_pt", batch_size=1, probes=every_probe(graph))
+    assert_equal_traces(run.trace, run_integer(graph, inputs))
+    assert run.layers == count_events(graph, inputs, run.trace)
 
 
 @pytest.mark.parametrize("run", [run_integer, lambda graph, x: run_processes(graph, x, number_format="fixed_pt")])
