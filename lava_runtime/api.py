@@ -18,13 +18,14 @@ from hardware_profiles.activity import LayerActivity, add_layers
 from .compat import load_lava
 from .dataset.compute import LavaSettings, run_shard
 from .dataset.layout import Layout
-from .dataset.shards import Granularity, Shard, default_samples_per_shard, plan_shards
+from .dataset.shards import Shard, default_samples_per_shard, plan_shards
 from .dataset.source import array_source
 from .dataset.workers import ShardRunner
 from .model import load_model
 from .preconditions import TIMEOUT_S, NumberFormat, check_graph
 from .probes import read_probes
 from .shared_memory import shared_array
+from .target import Granularity, Target
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -49,6 +50,7 @@ def run(
     *,
     granularity: Granularity = "fused",
     number_format: NumberFormat = "fixed_pt",
+    target: Target = "simulation",
     record: str = "",
     dt_s: float | None = None,
     profile: str | None = None,
@@ -64,6 +66,7 @@ def run(
         inputs: name to [N, T, *shape], as data sets are stored.
         granularity: `fused` (one Lava Process) or `processes` (one per node).
         number_format: `fixed_pt` (bit-accurate) or `floating_pt` (double precision).
+        target: `simulation`, or `hardware` for a Loihi 2 behind Intel's extension.
         record: what to record in every step, as `l2.v,l3.s`, or `all`.
         dt_s: time step in seconds of a `.nir` file that does not say it.
         profile: hardware profile whose integer widths a `.nir` file gets; `loihi2` by default.
@@ -87,6 +90,7 @@ def run(
         probes=read_probes(record, graph),
         batch_size=batch_size,
         timeout_s=timeout_s,
+        target=target,
     )
     layout = Layout(graph=graph, probes=settings.probes, num_steps=source.num_steps)
     num_samples = source.num_samples

@@ -17,7 +17,7 @@ from .errors import LavaRuntimeError
 from .routing import not_stock
 
 Target = Literal["simulation", "hardware"]
-Granularity = Literal["processes", "fused"]
+Granularity = Literal["fused", "processes"]
 
 
 def check_target(target: str, granularity: str, number_format: str) -> None:

@@ -30,6 +30,11 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--granularity", choices=["fused", "processes"], help="one Lava Process (default), or one per node"
     )
+    group.add_argument(
+        "--target",
+        choices=["simulation", "hardware"],
+        help="hardware: a Loihi 2, with Intel's extension",
+    )
     group.add_argument("--record", help="what to record in every step, as l2.v,l3.s; or all")
     group.add_argument("--dt", type=float, help="time step in seconds of a .nir file that does not say it")
     group.add_argument("--profile", help="hardware profile whose integer widths a .nir file gets (default loihi2)")
@@ -46,7 +51,10 @@ def add_options(parser: argparse.ArgumentParser) -> None:
 
 def given_options(args: argparse.Namespace) -> dict[str, Any]:
     """Return the options of model files that were given."""
-    names = ("granularity", "record", "dt", "profile", "batch_size", "workers", "shard_samples", "part", "timeout")
+    names = (
+        *("granularity", "target", "record", "dt", "profile"),
+        *("batch_size", "workers", "shard_samples", "part", "timeout"),
+    )
     return {f"--{name.replace('_', '-')}": getattr(args, name) for name in names if getattr(args, name) is not None}
 
 
@@ -90,6 +98,7 @@ def _settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return what results depend on; how many workers, and how long they may stand still, changes nothing."""
     return {
         "granularity": args.granularity or "fused",
+        "target": args.target or "simulation",
         "number_format": args.number_format or "fixed_pt",
         "record": args.record or "",
         "groups": args.group,
@@ -122,6 +131,7 @@ def _run(args: argparse.Namespace, manifest: Mapping[str, Any], part: Part | Non
         probes=read_probes(settings["record"], graph),
         batch_size=settings["batch_size"],
         timeout_s=args.timeout or TIMEOUT_S,
+        target=settings["target"],
     )
     with open_source(args.input, args.group, graph, args.samples) as source:
         samples_per_shard = args.shard_samples or default_samples_per_shard(

@@ -21,8 +21,8 @@ from ..fused.run import run_fused
 from ..layerwise import run_processes
 from ..preconditions import TIMEOUT_S, NumberFormat
 from ..probes import Probe
+from ..target import Granularity, Target, check_target
 from ..traffic import node_values
-from .shards import Granularity
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,6 +35,7 @@ class LavaSettings:
         probes: what is recorded in every step.
         batch_size: samples side by side in the fused Process.
         timeout_s: longest time in seconds without a finished time step.
+        target: `simulation`, or `hardware` for a Loihi 2 behind Intel's extension, which tells spikes only.
     """
 
     granularity: Granularity
@@ -42,6 +43,7 @@ class LavaSettings:
     probes: tuple[Probe, ...]
     batch_size: int = 64
     timeout_s: float = TIMEOUT_S
+    target: Target = "simulation"
 
     def __post_init__(self) -> None:
         if self.granularity not in get_args(Granularity):
@@ -49,6 +51,10 @@ class LavaSettings:
             raise LavaRuntimeError(f"granularity: is '{self.granularity}', allowed are {allowed}; choose one")
         if self.batch_size < 1:
             raise LavaRuntimeError(f"batch_size: is {self.batch_size}, allowed is at least 1; 64 is a good start")
+        check_target(self.target, self.granularity, self.number_format)
+        for probe in self.probes:
+            if self.target == "hardware" and probe.variable != "s":
+                raise LavaRuntimeError(f"record '{probe}': a chip tells spikes only; record {probe.layer}.s")
 
     def total_steps(self, num_samples: int, num_steps: int) -> int:
         """Return the time steps, latency left out, that so many samples take in one session."""
@@ -108,6 +114,7 @@ def _run_processes(
         inputs,
         number_format=settings.number_format,
         timeout_s=settings.timeout_s,
+        target=settings.target,
         steps_done=steps_done,
     )
     return ShardResult(

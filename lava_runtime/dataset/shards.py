@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
 
 from export.graph import Graph
 
 from ..errors import LavaRuntimeError
 from ..layers import neurons
 from ..probes import Probe
+from ..target import Granularity
 
-Granularity = Literal["fused", "processes"]
 SHARD_BYTES = 256 << 20
 """Inputs and records of one shard, as held by the worker that runs it; each worker needs this besides the model."""
 MIN_SHARDS = 64

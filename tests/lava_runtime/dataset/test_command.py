@@ -325,6 +325,12 @@ X = np.zeros((2, 5, 10), np.uint8)
         (keep, ("--process-samples", "3"), "--process-samples 3: is for export folders"),
         (keep, ("--config", "c.toml"), "--config c.toml: is for export folders"),
         (keep, ("--granularity", "processes", "--batch-size", "4"), "--batch-size 4: is for --granularity fused"),
+        (keep, ("--target", "hardware"), "granularity: is 'fused', on hardware only 'processes' is allowed"),
+        (
+            keep,
+            ("--target", "hardware", "--granularity", "processes"),
+            "Lava's extension for Loihi: is not installed, on hardware it is needed",
+        ),
         (keep, ("--samples", "0"), "--samples 0: allowed is at least 1"),
         (keep, ("--batch-size", "0"), "--batch-size 0: allowed is at least 1"),
         (keep, ("--workers", "-1"), "--workers -1: allowed is at least 1"),
