@@ -279,7 +279,7 @@ def test_ctrl_c_leaves_no_process_and_keeps_whole_shards(folder: Path) -> None:
     ended = end(
         command("lava_runtime", *words), folder, lambda pid: any(folder.glob(".run.partial/shard-*")), signal.SIGINT
     )
-    assert ended.code == 130
+    assert ended.code == 130, (ended.code, ended.errors)
     assert ended.last_line == "python -m lava_runtime: interrupted; nothing half-written was kept"
     assert "of 100 shards are kept; the same command goes on there" in ended.errors
     assert all(path.name.startswith("shard-") or path.name in ("manifest.json", "lock")
