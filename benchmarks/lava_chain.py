@@ -3,12 +3,14 @@
 Stock is plain `RingBuffer → Dense → LIF → …` of lava.proc, nothing of this project in between; its time is that of
 `run(RunSteps(T))` after a first step, so without compilation. A fused run starts and ends a Lava session in every call;
 its time per sample-step is the difference between a run of many samples and a run of few, per sample and step between
-them, and what a whole run of one sample takes, session included, is shown beside. The loop by hand is what an engineer
-would write for this chain and nothing else, compiled by Numba: events, int8 weights, int32 membranes, one thread.
+them, and what a whole run of one sample takes, session included, is shown beside. A data set on all cores pays for a
+session per shard, as it does for a user. The loop by hand is what an engineer would write for this chain and nothing
+else, compiled by Numba: events, int8 weights, int32 membranes, one thread.
 """
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -23,6 +25,7 @@ from export.nodes import LIF, Input, IntegerLIF, IntegerLinear, Linear, Node, Ou
 from export.passes.quantize import quantize
 from export.trace import Array
 from hardware_profiles.profile import integer_format
+from lava_runtime.api import run
 from lava_runtime.compat import load_lava
 from lava_runtime.fused.run import run_fused
 from lava_runtime.probes import Probe
@@ -41,6 +44,7 @@ class Size:
     Attributes:
         gain: standard deviation of a layer's current, in thresholds, at the input rate.
         samples: samples of the short and of the long fused run, by batch size.
+        samples_per_shard: in the run on all cores.
     """
 
     num_layers: int = 8
@@ -49,6 +53,7 @@ class Size:
     input_rate: float = 0.1
     gain: float = 1.0
     samples: dict[int, tuple[int, int]]
+    samples_per_shard: int = 256
 
 
 BUSY = Size(samples={1: (1, 9), 16: (16, 64), 64: (64, 192)})
@@ -65,6 +70,7 @@ def compare(quick: bool, rounds: int, *, size: Size) -> Comparison:
     for batch, samples in size.samples.items():
         contenders[f"run_fused, batch {batch}"] = partial(_fused, graph, size, samples, batch)
         contenders[f"loop by hand, {samples[1]} samples"] = partial(_by_hand, graph, size, samples[1])
+    contenders["api.run, data set on all cores, batch 16"] = partial(_data_set, graph, size)
     contenders["run_fused, one sample alone, session included"] = partial(_fused_whole, graph, size)
     return Comparison(
         title=f"Lava: a chain of Linear+LIF layers in fixed_pt, input rate {size.input_rate}",
@@ -113,6 +119,19 @@ def _fused(graph: Graph, size: Size, samples: tuple[int, int], batch: int) -> fl
         run_fused(graph, inputs, number_format="fixed_pt", batch_size=batch)
         elapsed.append(time.perf_counter() - start_s)
     return (elapsed[1] - elapsed[0]) / ((samples[1] - samples[0]) * size.num_steps) * 1e6
+
+
+def _data_set(graph: Graph, size: Size) -> float:
+    """Return µs per sample-step of a data set in shards, one worker per core: three shards per core less one."""
+    num_workers, elapsed = os.cpu_count() or 1, []
+    some = _input(size, 16).swapaxes(0, 1)
+    for shards_per_core in (1, 3):
+        inputs = {"x": np.tile(some, (size.samples_per_shard // 16 * num_workers * shards_per_core, 1, 1))}
+        start_s = time.perf_counter()
+        run(graph, inputs, batch_size=16, num_workers=num_workers, samples_per_shard=size.samples_per_shard)
+        elapsed.append(time.perf_counter() - start_s)
+    sample_steps = 2 * size.samples_per_shard * num_workers * size.num_steps
+    return (elapsed[1] - elapsed[0]) / sample_steps * 1e6
 
 
 def _fused_whole(graph: Graph, size: Size) -> float:
@@ -196,11 +215,11 @@ def _check_equal(graph: Graph, size: Size) -> str:
     last = f"lif{size.num_layers - 1}"
     layers = [Probe(f"lif{depth}", "s") for depth in range(size.num_layers)]
     inputs = _input(size, 1, num_steps)
-    run = run_fused(graph, {"x": inputs}, number_format="fixed_pt", batch_size=1, probes=[Probe(last, "v"), *layers])
+    fused = run_fused(graph, {"x": inputs}, number_format="fixed_pt", batch_size=1, probes=[Probe(last, "v"), *layers])
     # each Dense delivers one step late, so the last layer is num_layers steps behind
-    differ = int((stock_v != run.records[Probe(last, "v")][num_steps - 1 - size.num_layers, 0]).sum())
-    by_hand = int((run_chain(inputs, *_arrays(graph)) != run.output_counts["y"]).sum())
-    rates = [float(run.records[probe].mean()) for probe in layers]
+    differ = int((stock_v != fused.records[Probe(last, "v")][num_steps - 1 - size.num_layers, 0]).sum())
+    by_hand = int((run_chain(inputs, *_arrays(graph)) != fused.output_counts["y"]).sum())
+    rates = [float(fused.records[probe].mean()) for probe in layers]
     if differ or by_hand or min(rates) == 0.0:
         raise AssertionError(f"{differ} membranes and {by_hand} spike counts differ; spike rates {rates}")
     return (

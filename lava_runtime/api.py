@@ -15,8 +15,7 @@ from export.nodes import Output
 from export.trace import Array
 from hardware_profiles.activity import LayerActivity, add_layers
 
-from .compat import load_lava
-from .dataset.compute import LavaSettings, run_shard
+from .dataset.compute import LavaSettings, prepare, run_shard
 from .dataset.layout import Layout
 from .dataset.shards import Shard, default_samples_per_shard, plan_shards
 from .dataset.source import array_source
@@ -99,7 +98,7 @@ def run(
             graph, settings.probes, granularity, num_samples, source.num_steps, batch_size
         )
     shards = plan_shards(num_samples, samples_per_shard)
-    load_lava()
+    prepare(graph, settings)
     outputs = {name: shared_array(*layout.output(name, num_samples)) for name in graph.of_type(Output)}
     records = {probe: shared_array(*layout.record(probe, num_samples)) for probe in settings.probes}
 

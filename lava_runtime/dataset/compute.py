@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import get_args
@@ -14,9 +15,11 @@ from export.nodes import Output
 from export.trace import Array, Trace
 from hardware_profiles.activity import LayerActivity
 
+from ..compat import load_lava
 from ..counts import count_events
 from ..errors import LavaRuntimeError
 from ..fused.counting import output_dtype
+from ..fused.executor import Executor
 from ..fused.run import run_fused
 from ..layerwise import run_processes
 from ..preconditions import TIMEOUT_S, NumberFormat
@@ -74,6 +77,18 @@ class ShardResult:
     output_counts: Mapping[str, Array]
     records: Mapping[Probe, Array]
     layers: tuple[LayerActivity, ...]
+
+
+def prepare(graph: Graph, settings: LavaSettings) -> None:
+    """Load Lava, and compile what a shard computes: before workers are forked, so that they inherit it.
+
+    Raises:
+        LavaRuntimeError: Lava is missing.
+    """
+    load_lava()
+    if settings.granularity == "fused":
+        importlib.import_module("lava_runtime.processes.fused_data_set.models")
+        Executor(graph, settings.probes).compile()
 
 
 def run_shard(

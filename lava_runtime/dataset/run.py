@@ -18,9 +18,8 @@ from hardware_profiles.activity import Activity
 from hardware_profiles.artifact import atomic_folder, check_replaceable
 from hardware_profiles.errors import ConfigError
 
-from ..compat import load_lava
 from ..preconditions import check_graph
-from .compute import LavaSettings, run_shard
+from .compute import LavaSettings, prepare, run_shard
 from .layout import Layout
 from .merge import merge
 from .shards import Shard, plan_shards
@@ -128,7 +127,7 @@ class DatasetRun:
         layout = Layout(graph=self.graph, probes=self.settings.probes, num_steps=self.source.num_steps)
         shards = plan_shards(self.source.num_samples, self.samples_per_shard)
         mine = shards if part is None else part.of(shards)
-        load_lava()
+        prepare(self.graph, self.settings)
         partial = PartialFolder(self.out, self.manifest)
         if not partial.is_of_this_run:
             self._check_values(mine)

@@ -15,8 +15,10 @@ from ..target import Granularity
 SHARD_BYTES = 256 << 20
 """Inputs and records of one shard, as held by the worker that runs it; each worker needs this besides the model."""
 MIN_SHARDS = 64
-"""Data sets of this many grains or more are cut into at least so many shards: enough for all cores of a machine, and
-a kill loses little."""
+"""Data sets that are large enough are cut into at least so many shards: for all cores of a machine, and a kill loses
+little."""
+WORTHWHILE = 10**8
+"""Values × steps × samples that are worth a Lava session of their own: both take a tenth of a second."""
 MAX_SAMPLES = 1024
 PROCESSES_GRAIN = 4
 """Samples that are worth a Lava session of their own, with one Process per node."""
@@ -69,7 +71,9 @@ def default_samples_per_shard(
     A whole number of batches, so many that a session's start costs little, within `SHARD_BYTES`.
     """
     grain = batch_size if granularity == "fused" else PROCESSES_GRAIN
-    wanted = min(-(-num_samples // MIN_SHARDS), MAX_SAMPLES)
+    num_values = num_steps * sum(node.size for node in graph.nodes.values())
+    worthwhile = WORTHWHILE // num_values if granularity == "fused" else 1
+    wanted = min(max(-(-num_samples // MIN_SHARDS), worthwhile), MAX_SAMPLES)
     affordable = SHARD_BYTES // (num_steps * _bytes_per_step(graph, probes, granularity))
     whole_grains = max(min(-(-wanted // grain), affordable // grain), 1) * grain
     return max(min(whole_grains, affordable), 1)

@@ -36,10 +36,10 @@ def test_an_empty_shard_is_refused() -> None:
 
 
 def test_shards_are_whole_batches_that_fit_into_memory() -> None:
-    small = graph_of(8)
-    assert default_samples_per_shard(small, (), "fused", 160, 50, 64) == 64
-    assert default_samples_per_shard(small, (), "fused", 10_000, 50, 64) == 192
-    assert default_samples_per_shard(small, (), "fused", 10**7, 50, 64) == 1024
+    small, medium = graph_of(8), graph_of(4000)
+    assert default_samples_per_shard(small, (), "fused", 160, 50, 64) == 1024
+    assert default_samples_per_shard(medium, (), "fused", 10_000, 50, 64) == 192
+    assert default_samples_per_shard(medium, (), "fused", 10**7, 50, 64) == 1024
     assert default_samples_per_shard(small, (), "processes", 160, 50, 64) == 4
     large, probes = graph_of(50_000), (Probe("l", "v"),)
     samples = default_samples_per_shard(large, probes, "fused", 10_000, 50, 64)
