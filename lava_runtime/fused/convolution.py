@@ -70,12 +70,12 @@ class EventConvolution:
     def __init__(self, node: IntegerConv, word: Any) -> None:
         self._node, self._word = node, word
 
-    def __call__(self, x: Array) -> Array:
-        """[rows, input size], contiguous, to [rows, size]."""
+    def __call__(self, x: Array) -> tuple[Array, int]:
+        """[rows, input size], contiguous, to [rows, size], and how many values were not zero."""
         taps, reach_y, reach_x, places = self._plan
         sums = np.empty((len(x), self._node.shape[0], prod(self._node.shape[1:])), self._word)
-        convolve_events(x, taps, reach_y, reach_x, places, max(self._node.weight_exp, 0), sums)
-        return shifted(sums, min(self._node.weight_exp, 0)).reshape(len(x), -1)
+        num_events = convolve_events(x, taps, reach_y, reach_x, places, max(self._node.weight_exp, 0), sums)
+        return shifted(sums, min(self._node.weight_exp, 0)).reshape(len(x), -1), num_events
 
     @cached_property
     def _plan(self) -> tuple[Array, Array, Array, Array]:

@@ -14,7 +14,7 @@ from export.trace import Array
 from ..counts import Events, controller_events, input_events, neuron_events
 from ..layers import COUNTED_PORT, controller_name, neurons
 from ..synapses import Traffic, count_pairs, layer_synapses
-from .kernels.synapses import count_messages
+from .kernels.synapses import add_steps, count_messages
 from .neurons import NeuronState
 
 
@@ -58,7 +58,7 @@ class Counters:
         for name, nonzero in self._nonzero.items():
             count_messages(values[name].reshape(-1, len(nonzero)), nonzero)
         for name, sums in self.output_sums.items():
-            sums += values[name].sum(axis=0, dtype=sums.dtype)
+            add_steps(values[name], sums)
 
     def see_factors(self, name: str, factors: Sequence[Array]) -> None:
         """Count the factors [rows, size] that met in a product."""

@@ -214,18 +214,21 @@ class Executor:
         return partial(self._pass_on, name)
 
     def _pass_on(self, name: str, ticks: Ticks) -> None:
-        self._own(name)[ticks.at] = self._arriving(name, "input", ticks)
+        self._put(name, ticks, self._arriving(name, "input", ticks))
+
+    def _put(self, name: str, ticks: Ticks, sent: Array) -> None:
+        """Keep what a node sends: as it is, if that is all of a block and nothing is asked for later."""
+        room = self._sent[name]
+        if sent.shape == room.shape and sent.dtype == room.dtype:
+            self._sent[name] = sent
+        else:
+            self._own(name)[ticks.at] = sent
 
     def _map(self, name: str, apply: FusedMap, ports: tuple[str, ...], ticks: Ticks) -> None:
         arriving = [_rows(self._arriving(name, port, ticks)) for port in ports]
         if len(ports) > 1:
             self._counters.see_factors(name, arriving)
-        room = self._sent[name]
-        sent = apply(*arriving).reshape(-1, *room.shape[1:])
-        if sent.shape == room.shape and sent.dtype == room.dtype:  # all of a block, and nothing is sent late
-            self._sent[name] = sent
-        else:
-            self._own(name)[ticks.at] = sent
+        self._put(name, ticks, apply(*arriving).reshape(-1, *self._sent[name].shape[1:]))
 
     def _sum_window(self, name: str, weights: Array, ticks: Ticks) -> None:
         """Y = Σ_k weight[k] x[t − (r − 1 − k) p], in this order."""

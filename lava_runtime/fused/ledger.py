@@ -27,7 +27,7 @@ EVENT_FIELDS = tuple(field.name for field in dataclasses.fields(Events))
 class Ledger:
     """Batches of samples, one after another, each in blocks of time steps, and their results.
 
-    Lava's time step is one block. Batch k holds the samples k·batch … (k+1)·batch − 1, the last one what is left.
+    Batch k holds the samples k·batch … (k+1)·batch − 1, the last one what is left.
 
     Attributes:
         output_sums: output node to what left there per sample and value: int64 spikes or float64, [N, n].
@@ -45,9 +45,9 @@ class Ledger:
         }
         self.records = {probe: _record(graph, probe, plan) for probe in probes}
 
-    def locate(self, block: int) -> Place:
-        """Return which steps and samples a block holds (from 0)."""
-        return self._plan.locate(block)
+    def places(self, lava_step: int) -> tuple[Place, ...]:
+        """Return which blocks are computed in one of Lava's time steps (from 0)."""
+        return self._plan.places(lava_step)
 
     def enter(self, place: Place, executor: Executor) -> None:
         """Write down a finished block, and after its last block a batch; runs in the worker."""

@@ -84,21 +84,26 @@ def _(node: Conv, name: str, numbers: Numbers) -> FusedMap:
 
 
 class _BySparsity:
-    """Sums over synapses, event-driven or dense, whichever is faster at the rate that is met."""
+    """Sums over synapses, event-driven or dense, whichever is faster at the rate that was met in the last block."""
 
     def __init__(
-        self, by_events: FusedMap, make_dense: Callable[[Any], FusedMap], exact: Any, word: Any, exponent: int,
-        dense_from_rate: float, dense_from_graded_rate: float,
+        self, by_events: Callable[[Array], tuple[Array, int]], make_dense: Callable[[Any], FusedMap], exact: Any,
+        word: Any, exponent: int, dense_from_rate: float, dense_from_graded_rate: float,
     ) -> None:  # fmt: skip
         self._by_events, self._make_dense, self._exact = by_events, make_dense, exact
         self._word, self._exponent = word, exponent
         self._dense_from_rate, self._dense_from_graded_rate = dense_from_rate, dense_from_graded_rate
+        self._rate = 0.0
 
     def __call__(self, x: Array) -> Array:
         x = np.ascontiguousarray(x)
+        num_values = max(x.size, 1)
         dense_from_rate = self._dense_from_rate if x.dtype == np.uint8 else self._dense_from_graded_rate
-        if self._exact is None or count_all(x) < dense_from_rate * x.size:
-            return self._by_events(x)
+        if self._exact is None or self._rate < dense_from_rate:
+            by_events, num_events = self._by_events(x)
+            self._rate = num_events / num_values
+            return by_events
+        self._rate = count_all(x) / num_values
         sums: Array = self._dense(x).astype(self._word)
         return shifted(sums, self._exponent)
 
@@ -113,12 +118,12 @@ def _(node: IntegerLinear, name: str, numbers: Numbers) -> FusedMap:
     columns = np.ascontiguousarray(node.weight_int8.T)
     size = len(columns)
 
-    def by_events(x: Array) -> Array:
+    def by_events(x: Array) -> tuple[Array, int]:
         rows = x.reshape(-1, size)
         sums = np.empty((len(rows), columns.shape[1]), numbers.word)
         add = linear_spikes if rows.dtype == np.uint8 and columns.dtype == np.int8 else linear_events
-        add(rows, columns, max(node.weight_exp, 0), sums)
-        return shifted(sums, min(node.weight_exp, 0)).reshape(len(x), -1)
+        num_events = add(rows, columns, max(node.weight_exp, 0), sums)
+        return shifted(sums, min(node.weight_exp, 0)).reshape(len(x), -1), num_events
 
     def make_dense(exact: Any) -> FusedMap:
         factors = columns.astype(exact)

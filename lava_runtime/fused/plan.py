@@ -11,8 +11,10 @@ from export.ranges import carries_spikes
 
 from .number import numbers_of
 
-BLOCK_BYTES = 1 << 24
+BLOCK_BYTES = 1 << 23
 """Memory that the values of a block may take: few calls per block, and not far from what a core's caches hold."""
+BLOCKS_PER_STEP = 16
+"""Blocks in one of Lava's time steps, which costs about 0.2 ms whatever happens in it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +48,16 @@ class Plan:
     def num_blocks(self) -> int:
         """Blocks of all batches."""
         return self._blocks_per_batch * -(-self.num_samples // self.batch)
+
+    @property
+    def lava_steps(self) -> int:
+        """Time steps of Lava's in which they are computed."""
+        return -(-self.num_blocks // BLOCKS_PER_STEP)
+
+    def places(self, lava_step: int) -> tuple[Place, ...]:
+        """Return what is computed in one of Lava's time steps (from 0)."""
+        first = lava_step * BLOCKS_PER_STEP
+        return tuple(map(self.locate, range(first, min(first + BLOCKS_PER_STEP, self.num_blocks))))
 
     @property
     def _blocks_per_batch(self) -> int:

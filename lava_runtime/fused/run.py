@@ -82,7 +82,7 @@ def run_fused(
     fused = FusedDataSet(graph=graph, inputs=inputs, ledger=ledger, name="fused graph")
     session.run(
         fused,
-        plan.num_blocks,
+        plan.lava_steps,
         number_format=number_format,
         models={fused: PyFusedDataSetModel},
         counted_steps=plan.total_steps,

@@ -124,7 +124,8 @@ def test_whichever_process_raises_is_named_with_the_step_that_it_was_in(model, m
 
 def test_the_fused_process_is_named_with_its_step(monkeypatch):
     load_lava()
-    monkeypatch.setattr("lava_runtime.fused.plan.BLOCK_BYTES", 1)  # one step of the model in one of Lava's
+    monkeypatch.setattr("lava_runtime.fused.plan.BLOCK_BYTES", 1)  # one step of the model …
+    monkeypatch.setattr("lava_runtime.fused.plan.BLOCKS_PER_STEP", 1)  # … in one of Lava's
     break_in_step(monkeypatch, "lava_runtime.processes.fused_data_set.models.PyFusedDataSetModel", AT)
     inputs = {"x": np.ones((6, 1, 1, 3, 3), dtype=np.uint8)}
     with pytest.raises(LavaRuntimeError, match=f"'fused graph': raised ArithmeticError: .* in time step {AT} of 6;"):

@@ -110,10 +110,6 @@ def decide(row: Array, height: Array, spikes: Array, inhibits: bool) -> None:
 @compiled
 def settle(row: Array, height: Array, spikes: Array, owed: Array, reset: int, limit: Any) -> int:
     """Reset at once: U = U' − D θ (subtract) or U' − D U' (zero, clear), D = S − R; return how many were clipped."""
-    if reset == FORGET:
-        for j in range(len(row)):
-            row[j] = 0 if spikes[j] else row[j]
-        return 0
     if reset == SUBTRACT:
         for j in range(len(row)):
             row[j] -= (spikes[j] - owed[j]) * height[j]
@@ -140,6 +136,12 @@ def finish(
 ) -> int:
     """Clip, decide and settle; return how many states were clipped."""
     num_clipped = clip(row, limit)
+    if reset == FORGET and not inhibits:  # the most common of all, in one pass
+        for j in range(len(row)):
+            fires = row[j] > height[j]
+            spikes[j] = fires
+            row[j] = 0 if fires else row[j]
+        return num_clipped
     decide(row, height, spikes, inhibits)
     if at_once and reset != NONE:
         num_clipped += settle(row, height, spikes, owed, reset, limit)

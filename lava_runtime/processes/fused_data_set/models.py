@@ -11,6 +11,7 @@ from lava.magma.core.resources import CPU
 from lava.magma.core.sync.protocols.loihi_protocol import LoihiProtocol
 
 from export.trace import Array
+from lava_runtime.errors import LavaRuntimeError
 from lava_runtime.fused.executor import Executor
 from lava_runtime.fused.ledger import Ledger
 from lava_runtime.processes.fused_data_set.process import FusedDataSet
@@ -20,7 +21,7 @@ from lava_runtime.processes.fused_data_set.process import FusedDataSet
 @requires(CPU)
 @tag("bit_accurate_loihi", "fixed_pt", "floating_pt")
 class PyFusedDataSetModel(PyLoihiProcessModel):
-    """Advances the executor by a block in each of Lava's time steps."""
+    """Advances the executor by some blocks in each of Lava's time steps."""
 
     def __init__(self, proc_params: Any) -> None:
         super().__init__(proc_params)
@@ -29,9 +30,13 @@ class PyFusedDataSetModel(PyLoihiProcessModel):
         self._ledger: Ledger = proc_params["ledger"]
 
     def run_spk(self) -> None:
-        """Run one block."""
-        place = self._ledger.locate(self.time_step - 1)
-        if place.steps.start == 0:
-            self._executor.reset(place.num_samples)
-        self._executor.run({name: values[place.steps, place.samples] for name, values in self._inputs.items()})
-        self._ledger.enter(place, self._executor)
+        """Run the blocks of one time step."""
+        for place in self._ledger.places(self.time_step - 1):
+            if place.steps.start == 0:
+                self._executor.reset(place.num_samples)
+            try:
+                self._executor.run({name: values[place.steps, place.samples] for name, values in self._inputs.items()})
+            except LavaRuntimeError as error:
+                samples = f"samples {place.samples.start} to {place.samples.stop - 1}"
+                raise LavaRuntimeError(f"{samples}: {error}") from error
+            self._ledger.enter(place, self._executor)

@@ -15,8 +15,8 @@ from lava_runtime.fused.ledger import Ledger
 class FusedDataSet(AbstractProcess):
     """A whole graph for the samples that the parent holds in memory, batch after batch, without ports.
 
-    One of Lava's time steps is a block of the model's: a step of Lava costs about 0.2 ms whatever happens in it, and
-    within a block a node runs through all steps before the next begins.
+    One of Lava's time steps is many of the model's, in blocks within which a node runs through all steps before the
+    next begins (`fused.plan`).
     """
 
     def __init__(self, *, graph: Graph, inputs: Mapping[str, Array], ledger: Ledger, name: str | None = None) -> None:

@@ -18,7 +18,9 @@ def sums(node, x, numbers, way):
     """What a node sends, by its events or by a product of matrices."""
     by_sparsity = fused_map(node, "w", numbers)
     if way == "events":
-        return by_sparsity._by_events(np.ascontiguousarray(x))
+        by_events, num_events = by_sparsity._by_events(np.ascontiguousarray(x))
+        assert num_events == np.count_nonzero(x)
+        return by_events
     return by_sparsity._dense(x).astype(numbers.word) << node.weight_exp
 
 

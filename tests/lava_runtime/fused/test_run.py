@@ -119,7 +119,7 @@ def test_a_failure_inside_names_the_node_and_the_steps(monkeypatch):
     with pytest.raises(LavaRuntimeError, match=r"^node l1: failed in steps 4 to 7 \(MemoryError: no room\)$"):
         executor.run({"x": inputs["x"][3:]})
     monkeypatch.setattr(Executor, "compile", lambda self: None)
-    with pytest.raises(LavaRuntimeError, match=r"'fused graph'.*node l1: failed in steps 1 to 7"):
+    with pytest.raises(LavaRuntimeError, match=r"'fused graph'.*samples 0 to 4: node l1: failed in steps 1 to 7"):
         run_fused(graph, inputs, number_format="fixed_pt")
 
 

@@ -66,6 +66,13 @@ def test_batches_and_blocks_cover_every_step_of_every_sample_once():
     assert (seen == 1).all() and plan.total_steps == 21
 
 
+def test_lavas_time_steps_hold_every_block_once_in_order():
+    plan = Plan(num_steps=50, num_samples=5, batch=2, block=3)
+    assert plan.num_blocks == 51 and plan.lava_steps == 4
+    places = [place for step in range(plan.lava_steps) for place in plan.places(step)]
+    assert places == [plan.locate(block) for block in range(plan.num_blocks)]
+
+
 def test_a_block_is_as_long_as_memory_allows_and_at_least_one_step():
     graph = loop(1)
     assert make_plan(graph, 100, 10, 64) == Plan(num_steps=100, num_samples=10, batch=10, block=100)
