@@ -77,17 +77,22 @@ def _check_input(name: str, array: Array, node: Input, num_extents: int) -> None
             f"input {name}: shape {array.shape}, allowed is [T, B, {allowed}] with the same T ≥ 1 and B ≥ 1 for all "
             "inputs"
         )
-    if node.kind == "spike" and not ((array == 0) | (array == 1)).all():
+    is_whole = array.dtype.kind in "biu"
+    if node.kind == "spike" and not (array.min() >= 0 and array.max() <= 1 and (is_whole or _are_whole(array))):
         raise InputDataError(f"input {name}: holds values other than 0 and 1; give binary spikes")
-    if node.kind == "graded" and not (np.abs(array.astype(np.float64)) <= CONTEXT_MAX).all():
+    if node.kind == "graded" and not (array.min() >= -CONTEXT_MAX and array.max() <= CONTEXT_MAX):
         raise InputDataError(f"input {name}: holds values beyond ±{CONTEXT_MAX}; graded values have 11 bits")
-    if node.kind == "graded" and not np.array_equal(array, np.round(array)):
+    if node.kind == "graded" and not (is_whole or _are_whole(array)):
         raise InputDataError(f"input {name}: holds fractions; graded values are integers, quantise them first")
     if node.period > 1 and np.delete(array, np.s_[node.period - 1 :: node.period], axis=0).any():
         raise InputDataError(
             f"input {name}: holds values between its ticks, allowed are values in every {node.period}th step "
             f"(t = {node.period - 1}, {2 * node.period - 1}, …); set the others to 0"
         )
+
+
+def _are_whole(array: Array) -> bool:
+    return bool(np.array_equal(array, np.round(array)))
 
 
 def arriving_at(node: Input, values: Array) -> Array:
