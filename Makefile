@@ -79,6 +79,7 @@ test: setup ## the test suite
 bench: setup ## timings of both sides, interleaved, with ratios
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.export_scale
+	$(BIN)/python -m benchmarks.parity_at_scale
 	$(BIN)/python -m benchmarks.conv_vs_sparse
 
 test-full: setup ## the test suite with ten times as many random graphs
