@@ -87,7 +87,7 @@ def prepare(graph: Graph, settings: LavaSettings) -> None:
     """
     load_lava()
     if settings.granularity == "fused":
-        importlib.import_module("lava_runtime.processes.fused_data_set.models")
+        importlib.import_module("..processes.fused_data_set.models", __package__)
         Executor(graph, settings.probes).compile()
 
 
