@@ -12,6 +12,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -112,8 +113,11 @@ class PartialFolder:
                 entry.unlink()
 
     def remove(self) -> None:
-        """Remove the folder and everything in it."""
-        shutil.rmtree(self.path, ignore_errors=True)
+        """Remove the folder and everything in it, by one rename: nobody is to lock it while files of it are left."""
+        gone = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}")
+        with contextlib.suppress(OSError):
+            self.path.rename(gone)
+            shutil.rmtree(gone, ignore_errors=True)
 
     def shard_path(self, shard: Shard) -> Path:
         """Return where a shard's results are, or will be."""

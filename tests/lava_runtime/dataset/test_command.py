@@ -34,7 +34,7 @@ from lava_runtime.dataset.source import open_source
 from lava_runtime.model import load_model
 
 from ...interrupting import ENVIRONMENT, command, end
-from ..children import children, group
+from ..children import children, group, wait_until_empty
 from .models import DT_S, NUM_STEPS, specification, write_foreign_nir, write_spikes
 
 pytestmark = pytest.mark.lava
@@ -179,7 +179,7 @@ def test_a_shard_that_was_cut_otherwise_is_computed_again(folder: Path) -> None:
 
 
 def test_two_runs_do_not_write_the_same_folder(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    write_spikes(folder / "d.h5", 400, 200)
+    write_spikes(folder / "d.h5", 4000, 200)
     words = ["m.nir", "--dt", str(DT_S), "--input", "d.h5", "--out", "run", "--shard-samples", "4"]
     with subprocess.Popen(
         command("lava_runtime", *words), cwd=folder, env=ENVIRONMENT, stdout=subprocess.DEVNULL, start_new_session=True
@@ -190,8 +190,7 @@ def test_two_runs_do_not_write_the_same_folder(folder: Path, capsys: pytest.Capt
         assert run("--shard-samples", "4") == 2
         assert "another run is at work in" in capsys.readouterr().err
         other.kill()
-    while group(other.pid):
-        time.sleep(0.01)
+    wait_until_empty(other.pid)
 
 
 def test_kill_9_at_any_time_loses_nothing_and_gives_nothing_twice(folder: Path) -> None:

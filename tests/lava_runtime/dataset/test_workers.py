@@ -19,7 +19,7 @@ from lava_runtime.dataset.workers import ShardRunner
 from lava_runtime.errors import KilledError, LavaRuntimeError
 from lava_runtime.shared_memory import shared_array
 
-from ..children import children, group
+from ..children import children, group, wait_until_empty
 
 SHARDS = plan_shards(10, 3)
 
@@ -187,8 +187,7 @@ def test_workers_die_with_a_killed_parent():
         assert parent.stdout is not None and parent.stdout.readline() == b"ready\n"
         assert len(group(parent.pid)) == 3
         parent.kill()
-    while group(parent.pid):
-        time.sleep(0.02)
+    wait_until_empty(parent.pid)
 
 
 def test_shards_are_named_for_people():
