@@ -12,7 +12,6 @@ import dataclasses
 import fcntl
 import json
 import os
-import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
@@ -31,6 +30,7 @@ from .compute import ShardResult
 from .layout import Layout
 from .shards import Shard
 
+LOCK = "lock"
 LOCK_S = 5.0
 """How long a run waits for the lock: workers of a run that was killed hold it until they have died too."""
 
@@ -90,10 +90,10 @@ class PartialFolder:
         until = time.monotonic() + LOCK_S
         while True:
             self.path.mkdir(parents=True, exist_ok=True)
-            lock = os.open(self.path / "lock", os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
+            lock = os.open(self.path / LOCK, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o644)
             try:
                 fcntl.flock(lock, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-                if os.stat(self.path / "lock").st_ino == os.fstat(lock).st_ino:
+                if os.stat(self.path / LOCK).st_ino == os.fstat(lock).st_ino:
                     return lock
             except (BlockingIOError, FileNotFoundError):  # somebody holds it, or has just finished and removed it
                 pass
@@ -113,11 +113,15 @@ class PartialFolder:
                 entry.unlink()
 
     def remove(self) -> None:
-        """Remove the folder and everything in it, by one rename: nobody is to lock it while files of it are left."""
-        gone = self.path.with_name(f"{self.path.name}.{secrets.token_hex(4)}")
-        with contextlib.suppress(OSError):
-            self.path.rename(gone)
-            shutil.rmtree(gone, ignore_errors=True)
+        """Remove the folder and everything in it, the lock last: nobody is to hold what is left of it."""
+        with contextlib.suppress(OSError):  # FileNotFoundError, or another run has just locked the empty folder
+            for path in self.path.iterdir():
+                if path.is_dir():
+                    shutil.rmtree(path)
+                elif path.name != LOCK:
+                    path.unlink()
+            (self.path / LOCK).unlink()
+            self.path.rmdir()
 
     def shard_path(self, shard: Shard) -> Path:
         """Return where a shard's results are, or will be."""
