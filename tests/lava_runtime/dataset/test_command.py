@@ -34,7 +34,7 @@ from lava_runtime.dataset.source import open_source
 from lava_runtime.model import load_model
 
 from ...interrupting import ENVIRONMENT, command, end
-from ..children import children, group, wait_until_empty
+from ..children import children, wait_until_empty
 from .models import DT_S, NUM_STEPS, specification, write_foreign_nir, write_spikes
 
 pytestmark = pytest.mark.lava
@@ -212,16 +212,17 @@ def test_kill_9_at_any_time_loses_nothing_and_gives_nothing_twice(folder: Path) 
                 command("lava_runtime", *words, "--out", "run"), cwd=folder, env=ENVIRONMENT, start_new_session=True,
                 stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
             )  # fmt: skip
-            # two kills, then it may finish
-            delay = rng.uniform(0, whole_s) if num_runs < 2 else None
-            try:
-                process.wait(delay)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
-            while group(process.pid):
-                time.sleep(0.01)
-            assert delay is None or process.returncode in (0, -signal.SIGKILL)
+            # a kill at any time, one amid the shards, then it may finish
+            until = time.monotonic() + rng.uniform(0, whole_s)
+            enough = len(list(folder.glob(".run.partial/shard-*"))) + rng.randint(1, 6)
+            while num_runs < 2 and process.poll() is None:
+                num_shards = len(list(folder.glob(".run.partial/shard-*")))
+                if num_shards >= enough if num_runs else time.monotonic() > until:
+                    process.kill()
+                time.sleep(0.002)
+            process.wait()
+            wait_until_empty(process.pid)
+            assert num_runs == 2 or process.returncode in (0, -signal.SIGKILL)
             finished_before.add(len(list(folder.glob(".run.partial/shard-*"))))
             num_runs += 1
             assert num_runs < 6
