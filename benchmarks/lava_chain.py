@@ -26,12 +26,12 @@ from export.passes.quantize import quantize
 from export.trace import Array
 from hardware_profiles.profile import integer_format
 from lava_runtime.api import run
-from lava_runtime.compat import load_lava
 from lava_runtime.fused.run import run_fused
 from lava_runtime.probes import Probe
 
 from .comparison import Comparison, interleave
 from .loop_by_hand import run_chain
+from .stock_lava import time_stock
 
 BETA = 0.875
 STOCK = "stock Lava, Dense + LIF Processes, batch 1"
@@ -161,23 +161,10 @@ def _arrays(graph: Graph) -> tuple[Array, ...]:
     )
 
 
-def _stock(graph: Graph, size: Size) -> tuple[float, npt.NDArray[np.int64]]:
+def _stock(graph: Graph, size: Size) -> tuple[float, Array]:
     """Run plain Lava; return µs per step and the membranes of the last layer after the last step."""
-    load_lava()
-    from lava.magma.core.run_conditions import RunSteps
-    from lava.magma.core.run_configs import Loihi2SimCfg
-
-    source, last = _stock_network(graph, _input(size, 1, size.num_steps + 1)[:, 0])
-    try:
-        # the first step compiles the network and starts its OS processes
-        source.run(condition=RunSteps(num_steps=1), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
-        start_s = time.perf_counter()
-        source.run(condition=RunSteps(num_steps=size.num_steps), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
-        elapsed_s = time.perf_counter() - start_s
-        v = np.asarray(last.v.get(), np.int64)
-    finally:
-        source.stop()
-    return elapsed_s / size.num_steps * 1e6, v
+    spikes = _input(size, 1, size.num_steps + 1)[:, 0]
+    return time_stock(lambda: _stock_network(graph, spikes), size.num_steps)
 
 
 def _stock_network(graph: Graph, spikes: npt.NDArray[np.uint8]) -> tuple[Any, Any]:

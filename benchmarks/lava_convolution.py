@@ -21,11 +21,11 @@ from export.nodes.linear import Convolution
 from export.passes.quantize import quantize
 from export.trace import Array
 from hardware_profiles.profile import integer_format
-from lava_runtime.compat import load_lava
 from lava_runtime.fused.run import run_fused
 from lava_runtime.probes import Probe
 
 from .comparison import Comparison, interleave
+from .stock_lava import time_stock
 
 IMAGE = (3, 66, 200)
 LAYERS = ((24, 2), (36, 2), (64, 2), (64, 1))
@@ -132,22 +132,9 @@ def _by_hand(graph: Graph, inputs: Array) -> Array:
 
 def _stock(graph: Graph, inputs: Array) -> tuple[float, Array]:
     """Run the first sample on plain Lava; return µs per step, and the last layer's membranes after the last step."""
-    load_lava()
-    from lava.magma.core.run_conditions import RunSteps
-    from lava.magma.core.run_configs import Loihi2SimCfg
-
     sample = np.concatenate([inputs[:, 0], inputs[:1, 0]])
-    source, last = _stock_network(graph, sample)
-    try:
-        # the first step compiles the network and starts its OS processes
-        source.run(condition=RunSteps(num_steps=1), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
-        start_s = time.perf_counter()
-        source.run(condition=RunSteps(num_steps=len(sample) - 1), run_cfg=Loihi2SimCfg(select_tag="fixed_pt"))
-        elapsed_s = time.perf_counter() - start_s
-        v = np.asarray(last.v.get(), np.int64).transpose(2, 1, 0)
-    finally:
-        source.stop()
-    return elapsed_s / (len(sample) - 1) * 1e6, v
+    elapsed_us, v = time_stock(lambda: _stock_network(graph, sample), len(sample) - 1)
+    return elapsed_us, v.transpose(2, 1, 0)
 
 
 def _stock_network(graph: Graph, spikes: Array) -> tuple[Any, Any]:

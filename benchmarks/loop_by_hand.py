@@ -40,7 +40,7 @@ def run_chain(spikes: Array, columns: Array, exponents: Array, keep: Array, heig
 
 @compiled
 def add_weights(fired: Array, weights: Array, events: Array, part: Array, total: Array) -> None:
-    """Total = Σ of the weights of what fired, 255 of them in int16 at a time."""
+    """Overwrite `total` with the sum of the weights of what fired, 255 of them in int16 at a time."""
     size = len(total)
     count = 0
     for i in range(size):
@@ -68,7 +68,7 @@ def add_weights(fired: Array, weights: Array, events: Array, part: Array, total:
 
 @compiled
 def fire(v: Array, total: Array, shift: int, keep: int, height: int, fired: Array) -> None:
-    """V = clip(rz(v · keep / 4096) + (total << shift)); what lies above the height fires and becomes 0."""
+    """Let v become clip(rz(v · keep / 4096) + (total << shift)); what lies above the height fires and becomes 0."""
     for j in range(len(v)):
         magnitude = np.int32(abs(v[j]))
         low = np.int32(np.int32(np.int32(magnitude & 4095) * keep) >> 12)

@@ -39,7 +39,7 @@ from hardware_profiles.profile import integer_format
 from lava_runtime.fused.run import run_fused
 from lava_runtime.layerwise import run_processes
 from lava_runtime.probes import every_probe
-from lava_runtime.simulation import is_stock_alone
+from lava_runtime.routing import is_stock_alone
 
 CHANNELS, LENGTH, KERNEL = 8, 1024, 5
 INPUT_RATE = 0.1

@@ -18,10 +18,13 @@ from export.nodes import (
 from export.ranges import carries_spikes
 from export.trace import Array, Trace
 from hardware_profiles import arithmetic
-from hardware_profiles.activity import LayerActivity
+from hardware_profiles.activity import FORMAT, Activity, LayerActivity
 
 from .layers import COUNTED_PORT, controller_name, neurons, sends_messages
+from .preconditions import NumberFormat
+from .routing import in_lava_timing
 from .synapses import LayerSynapses, Traffic, layer_synapses
+from .target import Granularity
 from .traffic import arriving, node_values, recorded_traffic
 
 CAPABILITY_OF_RESET = {
@@ -71,6 +74,40 @@ def _sends_graded(graph: Graph, name: str) -> bool:
     if isinstance(node, PRODUCTS) or (isinstance(node, Input) and node.kind == "graded"):
         return True
     return sends_messages(graph, name) and not carries_spikes(graph, name)
+
+
+def run_activity(
+    graph: Graph,
+    layers: tuple[LayerActivity, ...],
+    *,
+    number_format: NumberFormat,
+    granularity: Granularity,
+    num_samples: int,
+    num_steps: int,
+) -> Activity:
+    """Return what a run did, with what its graph asks of a chip.
+
+    Its latency is given as 0 where a loop is too short for Lava's synapses.
+
+    Args:
+        graph: what ran, "model" timing.
+        layers: its event counts.
+        number_format: how it computed.
+        granularity: on how many Processes.
+        num_samples: N.
+        num_steps: T.
+    """
+    timed, _ = in_lava_timing(graph)
+    return Activity(
+        format=FORMAT,
+        number_format=number_format,
+        granularity=granularity,
+        num_samples=num_samples,
+        num_steps=num_steps,
+        latency_steps=0 if timed is None else timed.total_latency,
+        requires=required_capabilities(graph),
+        layers=layers,
+    )
 
 
 def layer_activities(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from export.config import ExportConfig
 from export.graph import Graph
 from export.graph_file import load_graph
 from export.nir_file import read_nir
@@ -13,8 +14,6 @@ from hardware_profiles.profile import integer_format
 
 from .errors import LavaRuntimeError
 from .preconditions import NumberFormat
-
-PROFILE = "loihi2"
 
 
 def load_model(
@@ -40,7 +39,7 @@ def load_model(
         if number_format != "fixed_pt":
             raise LavaRuntimeError(f"--number-format {number_format}: {path} holds integers, allowed is fixed_pt")
         return load_graph(path)
-    fmt = integer_format(profile or PROFILE)
+    fmt = integer_format(profile or ExportConfig.profile)
     graph = recognise_integrators(read_nir(path, dt_s), fmt)
     return lower(graph, fmt) if number_format == "fixed_pt" else graph
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from export.errors import ExportError
 from export.graph import Edge, Graph, is_sent_late, physical_delay
 from export.nodes import (
     LI,
@@ -21,6 +22,7 @@ from export.nodes import (
     Node,
     Reshape,
 )
+from export.passes.balance_latency import balance_latency
 from export.trace import Array
 
 from .layers import neurons
@@ -136,3 +138,17 @@ def not_stock(graph: Graph) -> tuple[str, ...]:
         if not isinstance(graph.nodes[edge.source], Input) and not route(graph, edge).is_direct
     ]
     return (*ours, *waiting)
+
+
+def is_stock_alone(graph: Graph) -> bool:
+    """Tell whether Lava's own Processes express every node and edge of a graph in "model" timing."""
+    timed, _ = in_lava_timing(graph)
+    return timed is not None and is_stock(timed)
+
+
+def in_lava_timing(graph: Graph) -> tuple[Graph | None, str]:
+    """Return the graph in "lava" timing, or None and why a loop of it is too short for Lava's synapses."""
+    try:
+        return balance_latency(graph), ""
+    except ExportError as error:
+        return None, str(error)

@@ -11,7 +11,6 @@ from typing import Any
 import h5py
 import numpy as np
 
-from export.errors import ExportError
 from export.graph import Graph
 from export.host_segment import chip_inputs, made_by_hosts, output_rates, run_host_segments
 from export.interpreters.float_interpreter import run_float
@@ -19,21 +18,20 @@ from export.interpreters.integer_interpreter import run_integer
 from export.nodes import DYNAMIC, IntegerDynamicThresholdLIF
 from export.package import Exported, save_outputs
 from export.parity import compare_bounded, compare_exact
-from export.passes.balance_latency import balance_latency
 from export.passes.freeze_thresholds import freeze_thresholds
 from export.trace import Array, Trace
-from hardware_profiles.activity import FORMAT, Activity, LayerActivity, write_activity
+from hardware_profiles.activity import write_activity
 from hardware_profiles.artifact import write_json
 from hardware_profiles.rungs import PARITY_FILE, Rung, write_parity
 
 from .config import SimulationConfig
-from .counts import required_capabilities
+from .counts import run_activity
 from .fused.run import run_fused
 from .layers import neurons
 from .layerwise import run_processes
 from .preconditions import NumberFormat
 from .probes import every_probe
-from .routing import is_stock
+from .routing import in_lava_timing, is_stock_alone
 
 SPECIFICATION = "NumPy integer interpreter"
 YARDSTICK = "IR float32 interpreter"
@@ -91,7 +89,15 @@ class Simulation:
         self._save_outputs(world, number_format, run.output_counts)
         if number_format == self.config.number_formats[0]:
             _write_thresholds(self.folder / "thresholds.json", graph, traced.trace)
-            write_activity(self.folder / "activity.json", self._activity(graph, number_format, run.layers))
+            activity = run_activity(
+                graph,
+                run.layers,
+                number_format=number_format,
+                granularity="fused",
+                num_samples=self.num_samples,
+                num_steps=self.num_steps,
+            )
+            write_activity(self.folder / "activity.json", activity)
 
     def _fused(self, graph: Graph, inputs: Mapping[str, Array], number_format: NumberFormat, record: bool) -> Any:
         return run_fused(
@@ -106,7 +112,7 @@ class Simulation:
 
     def _run_processes(self, graph: Graph, number_format: NumberFormat) -> None:
         num_samples = min(self.config.process_samples, self.num_samples)
-        timed, refusal = _in_lava_timing(graph)
+        timed, refusal = in_lava_timing(graph)
         if timed is None and num_samples:
             print(f"one Process per node: not run. {refusal}", file=sys.stderr)
         elif num_samples:
@@ -163,32 +169,6 @@ class Simulation:
         arrays = {name: outputs[name] for host in after for name in host.outputs}
         arrays |= {f"{name}_count": count for name, count in counts.items()}
         save_outputs(self.folder / f"outputs_{number_format}.h5", world, arrays)
-
-    def _activity(self, graph: Graph, number_format: NumberFormat, layers: tuple[LayerActivity, ...]) -> Activity:
-        return Activity(
-            format=FORMAT,
-            number_format=number_format,
-            granularity="fused",
-            num_samples=self.num_samples,
-            num_steps=self.num_steps,
-            latency_steps=0 if (timed := _in_lava_timing(graph)[0]) is None else timed.total_latency,
-            requires=required_capabilities(graph),
-            layers=layers,
-        )
-
-
-def is_stock_alone(graph: Graph) -> bool:
-    """Tell whether Lava's own Processes express every node and edge of a graph in "model" timing."""
-    timed, _ = _in_lava_timing(graph)
-    return timed is not None and is_stock(timed)
-
-
-def _in_lava_timing(graph: Graph) -> tuple[Graph | None, str]:
-    """Return the graph in "lava" timing, or None and why a loop of it is too short for Lava's synapses."""
-    try:
-        return balance_latency(graph), ""
-    except ExportError as error:
-        return None, str(error)
 
 
 def _save_inputs(path: Path, inputs: Mapping[str, Array]) -> None:

@@ -46,14 +46,7 @@ def pool_as_conv(node: Pool) -> Conv:
     """Return the depthwise convolution that pools."""
     value = 1 if node.kind == "sum" else 1 / prod(node.kernel)
     channels = node.input_shape[0]
-    geometry = Convolution(
-        input_shape=node.input_shape,
-        stride=node.stride,
-        padding=node.padding,
-        dilation=(1,) * len(node.kernel),
-        groups=channels,
-    )
-    return Conv(weight=np.full((channels, 1, *node.kernel), value, dtype=np.float32), geometry=geometry)
+    return Conv(weight=np.full((channels, 1, *node.kernel), value, dtype=np.float32), geometry=node.geometry)
 
 
 def square_form(node: Conv) -> tuple[Conv | None, Conv]:

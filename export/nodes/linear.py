@@ -64,6 +64,17 @@ class Convolution:
         )
         return (weight_shape[0], *lengths)
 
+    def over_a_plane(self) -> Convolution:
+        """Return the same over a plane: a line is a plane of height one."""
+        line = 3 - len(self.input_shape)
+        return Convolution(
+            input_shape=(self.input_shape[0], *(1,) * line, *self.input_shape[1:]),
+            stride=(1,) * line + self.stride,
+            padding=(0,) * line + self.padding,
+            dilation=(1,) * line + self.dilation,
+            groups=self.groups,
+        )
+
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Conv(Signal):
@@ -108,6 +119,17 @@ class Pool(Signal):
     stride: Shape
     padding: Shape
     kind: Literal["sum", "average"] = "sum"
+
+    @property
+    def geometry(self) -> Convolution:
+        """The depthwise convolution, of equal weights, that pools."""
+        return Convolution(
+            input_shape=self.input_shape,
+            stride=self.stride,
+            padding=self.padding,
+            dilation=(1,) * len(self.kernel),
+            groups=self.input_shape[0],
+        )
 
     @property
     def shape(self) -> Shape:

@@ -9,12 +9,10 @@ from typing import Any
 import h5py
 import numpy as np
 
-from export.errors import ExportError
 from export.nodes import Output
-from export.passes.balance_latency import balance_latency
-from hardware_profiles.activity import FORMAT, Activity, LayerActivity, add_layers, write_activity
+from hardware_profiles.activity import Activity, LayerActivity, add_layers, write_activity
 
-from ..counts import required_capabilities
+from ..counts import run_activity
 from ..errors import LavaRuntimeError
 from ..probes import Probe
 from .compute import LavaSettings
@@ -48,7 +46,14 @@ def merge(
         parts = [_copy(partial, shard, layout, outputs, records) for shard in shards]
     if not layout.probes:
         (folder / RECORDS_FILE).unlink()
-    activity = _activity(layout, settings, num_samples, parts)
+    activity = run_activity(
+        layout.graph,
+        add_layers(parts),
+        number_format=settings.number_format,
+        granularity=settings.granularity,
+        num_samples=num_samples,
+        num_steps=layout.num_steps,
+    )
     write_activity(folder / ACTIVITY_FILE, activity)
     return activity
 
@@ -93,26 +98,3 @@ def _copy_sample(source: Any, index: int, target: Any, sample: int) -> None:
     for t in range(0, num_steps, steps):
         mask, content = source.read_direct_chunk((index, t, *(0 for _ in rest)))
         target.write_direct_chunk((sample, t, *(0 for _ in rest)), content, mask)
-
-
-def _activity(
-    layout: Layout, settings: LavaSettings, num_samples: int, parts: Sequence[tuple[LayerActivity, ...]]
-) -> Activity:
-    return Activity(
-        format=FORMAT,
-        number_format=settings.number_format,
-        granularity=settings.granularity,
-        num_samples=num_samples,
-        num_steps=layout.num_steps,
-        latency_steps=_latency(layout),
-        requires=required_capabilities(layout.graph),
-        layers=add_layers(parts),
-    )
-
-
-def _latency(layout: Layout) -> int:
-    """Return the steps that the deepest path adds on Lava; 0 where a loop is too short for it."""
-    try:
-        return balance_latency(layout.graph).total_latency
-    except ExportError:
-        return 0

@@ -80,21 +80,21 @@ class EventConvolution:
     @cached_property
     def _plan(self) -> tuple[Array, Array, Array, Array]:
         """Return taps, reaches and places; one dimension is two, the first of length one."""
-        geometry, weight = self._node.geometry, self._node.weight_int8
-        extra = (1,) * (2 - len(geometry.stride))
-        lengths, kernel = extra + geometry.input_shape[1:], extra + weight.shape[2:]
-        stride, dilation = extra + geometry.stride, extra + geometry.dilation
-        padding, places = (0,) * len(extra) + geometry.padding, extra + self._node.shape[1:]
-        may_run = geometry.groups == 1
-        (order_y, reach_y), (order_x, reach_x) = (
-            reach(lengths[axis], kernel[axis], stride[axis], padding[axis], dilation[axis], places[axis], runs)
-            for axis, runs in ((0, False), (1, may_run))
-        )
+        geometry, weight = self._node.geometry.over_a_plane(), self._node.weight_int8
+        extra = (1,) * (2 - len(self._node.geometry.stride))
+        kernel, places = extra + weight.shape[2:], extra + self._node.shape[1:]
+
+        def along(axis: int, runs: bool) -> tuple[list[int], Array]:
+            places_of = (geometry.stride[axis], geometry.padding[axis], geometry.dilation[axis], places[axis])
+            return reach(geometry.input_shape[1 + axis], kernel[axis], *places_of, runs)
+
+        order_y, reach_y = along(0, runs=False)
+        order_x, reach_x = along(1, runs=geometry.groups == 1)
         group_out = weight.shape[0] // geometry.groups
         grouped = weight.reshape(geometry.groups, group_out, weight.shape[1], *kernel)
         taps = grouped.transpose(0, 2, 3, 4, 1)[:, :, order_y][:, :, :, order_x]  # [group, in, y, x, out]
         taps = np.ascontiguousarray(taps.reshape(geometry.input_shape[0], kernel[0], kernel[1] * group_out))
-        return taps.astype(np.int8), reach_y, reach_x, np.array(places, np.int64)
+        return taps, reach_y, reach_x, np.array(places, np.int64)
 
 
 def reach(

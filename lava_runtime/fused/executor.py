@@ -79,6 +79,11 @@ class Executor:
         self._records: dict[Probe, Array] = {}
         self._thetas: dict[str, Array] = {}
 
+    @property
+    def bytes_per_row(self) -> int:
+        """Memory that the values of all nodes take, of one sample in one time step."""
+        return sum(node.size * np.dtype(self._dtypes[name]).itemsize for name, node in self._graph.nodes.items())
+
     def compile(self) -> None:
         """Compile every loop that a run needs, by silent steps up to the first tick of all: once, before Lava forks."""
         self.reset(1)
@@ -179,9 +184,7 @@ class Executor:
         shape: tuple[int, ...] = (self._num_steps, self._batch)
         if probe.variable == "theta":
             return np.empty(shape, np.int64)
-        return np.empty(
-            (*shape, self._graph.nodes[probe.layer].size) if probe.variable == "v" else 0, self._numbers.word
-        )
+        return np.empty((*shape, self._graph.nodes[probe.layer].size), self._numbers.word)
 
     def _own(self, name: str) -> Array:
         """Return what a node sends in this block, without what it sent before."""
@@ -231,7 +234,7 @@ class Executor:
         self._put(name, ticks, apply(*arriving).reshape(-1, *self._sent[name].shape[1:]))
 
     def _sum_window(self, name: str, weights: Array, ticks: Ticks) -> None:
-        """Y = Σ_k weight[k] x[t − (r − 1 − k) p], in this order."""
+        """Send Σ_k weight[k] x[t − (r − 1 − k) p], added in this order."""
         period = self._graph.arrival_period(name)
         total = np.zeros_like(self._own(name)[ticks.at])
         for k, weight in enumerate(weights):

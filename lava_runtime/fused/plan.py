@@ -4,13 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
-from export.graph import Graph
-from export.ranges import carries_spikes
-
-from .number import numbers_of
-
 BLOCK_BYTES = 1 << 23
 """Memory that the values of a block may take: few calls per block, and not far from what a core's caches hold."""
 BLOCKS_PER_STEP = 16
@@ -78,11 +71,15 @@ class Plan:
         )
 
 
-def make_plan(graph: Graph, num_steps: int, num_samples: int, batch_size: int) -> Plan:
-    """Cut a data set so that the values of a block take about `BLOCK_BYTES`, or of one step if that takes more."""
-    batch, word_bytes = min(batch_size, num_samples), np.dtype(numbers_of(graph).word).itemsize
-    bytes_per_row = sum(
-        node.size * (1 if carries_spikes(graph, name) else word_bytes) for name, node in graph.nodes.items()
-    )
+def make_plan(bytes_per_row: int, num_steps: int, num_samples: int, batch_size: int) -> Plan:
+    """Cut a data set so that the values of a block take about `BLOCK_BYTES`, or of one step if that takes more.
+
+    Args:
+        bytes_per_row: what the values of one sample in one time step take, see `Executor.bytes_per_row`.
+        num_steps: T.
+        num_samples: N.
+        batch_size: samples side by side, at most.
+    """
+    batch = min(batch_size, num_samples)
     block = min(num_steps, max(1, BLOCK_BYTES // (bytes_per_row * batch)))
     return Plan(num_steps=num_steps, num_samples=num_samples, batch=batch, block=block)

@@ -17,6 +17,7 @@ from ..counts import layer_activities
 from ..errors import LavaRuntimeError
 from ..preconditions import TIMEOUT_S, NumberFormat, check_run
 from ..probes import Probe
+from .executor import Executor
 from .ledger import Ledger
 from .number import INT64_BITS
 from .plan import make_plan
@@ -76,10 +77,11 @@ def run_fused(
     from ..processes.fused_data_set.process import FusedDataSet
     from ..session import Session
 
-    plan = make_plan(graph, num_steps, num_samples, batch_size)
+    executor = Executor(graph, probes)
+    plan = make_plan(executor.bytes_per_row, num_steps, num_samples, batch_size)
     session = Session(timeout_s=timeout_s, description="Lava fused" if progress else None, steps_done=steps_done)
     ledger = Ledger(graph, plan, probes, session.steps_done)
-    fused = FusedDataSet(graph=graph, inputs=inputs, ledger=ledger, name="fused graph")
+    fused = FusedDataSet(executor=executor, inputs=inputs, ledger=ledger, name="fused graph")
     session.run(
         fused,
         plan.lava_steps,

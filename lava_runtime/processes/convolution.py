@@ -48,33 +48,15 @@ def kernel_of(node: Node) -> Kernel | None:
     if isinstance(node, IntegerConv):
         return _over_a_plane(node.weight_int8, node.weight_exp, node.geometry)
     if isinstance(node, Pool):
-        channels, ones = node.input_shape[0], np.ones((node.input_shape[0], 1, *node.kernel), dtype=np.int64)
-        geometry = Convolution(
-            input_shape=node.input_shape,
-            stride=node.stride,
-            padding=node.padding,
-            dilation=(1,) * len(node.kernel),
-            groups=channels,
-        )
-        return _over_a_plane(ones if node.kind == "sum" else ones / prod(node.kernel), 0, geometry)
+        ones = np.ones((node.input_shape[0], 1, *node.kernel), dtype=np.int64)
+        return _over_a_plane(ones if node.kind == "sum" else ones / prod(node.kernel), 0, node.geometry)
     return None
 
 
 def _over_a_plane(weight: Array, weight_exp: int, geometry: Convolution) -> Kernel:
     line = PLANE - len(geometry.stride)
-    channels, *spatial = geometry.input_shape
-    plane = Convolution(
-        input_shape=(channels, *(1,) * line, *spatial),
-        stride=(1,) * line + geometry.stride,
-        padding=(0,) * line + geometry.padding,
-        dilation=(1,) * line + geometry.dilation,
-        groups=geometry.groups,
-    )
-    return Kernel(
-        weight=weight.reshape(*weight.shape[:2], *(1,) * line, *weight.shape[2:]),
-        weight_exp=weight_exp,
-        geometry=plane,
-    )
+    weight = weight.reshape(*weight.shape[:2], *(1,) * line, *weight.shape[2:])
+    return Kernel(weight=weight, weight_exp=weight_exp, geometry=geometry.over_a_plane())
 
 
 def is_too_large_for_sparse(node: Node, kernel: Kernel) -> bool:

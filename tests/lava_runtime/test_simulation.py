@@ -22,7 +22,8 @@ from hardware_profiles.artifact import read_json
 from hardware_profiles.profile import integer_format
 from lava_runtime.config import SimulationConfig
 from lava_runtime.counts import count_events
-from lava_runtime.simulation import Simulation, is_stock_alone
+from lava_runtime.routing import is_stock_alone
+from lava_runtime.simulation import Simulation
 
 from ..networks import mixed_inputs, mixed_network
 

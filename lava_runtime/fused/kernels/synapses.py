@@ -99,7 +99,7 @@ def spikes_of(spikes: Array, events: Array) -> int:
 
 @compiled
 def add_in_int16(columns: Array, events: Array, part: Array) -> None:
-    """Part = Σ of the columns of at most INT16_EVENTS events, int16 [out]."""
+    """Overwrite `part`, int16 [out], with the sum of the columns of at most INT16_EVENTS events."""
     part[:] = 0
     count, done = len(events), 0
     while done + 4 <= count:  # four at a time: the sums are loaded and stored a quarter as often
@@ -181,7 +181,7 @@ def convolve_events(
 
     Args:
         values: [rows, in · height · width].
-        taps: int8 [in, kernel height, kernel width · out / groups], in the order of the reaches.
+        taps: int8, or wider, [in, kernel height, kernel width · out / groups], in the order of the reaches.
         reach_y: int64 [height, 1 + kernel height, 3]: how many runs reach each row of the input in [:, 0, 0], then
             for each run its first tap, its first window and its length, which is 1.
         reach_x: int64 [width, 1 + kernel width, 3], the same for columns; runs are longer than 1 in one group only.

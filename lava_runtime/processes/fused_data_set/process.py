@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from lava.magma.core.process.process import AbstractProcess
 
-from export.graph import Graph
 from export.trace import Array
 from lava_runtime.fused.executor import Executor
 from lava_runtime.fused.ledger import Ledger
@@ -19,15 +18,16 @@ class FusedDataSet(AbstractProcess):
     next begins (`fused.plan`).
     """
 
-    def __init__(self, *, graph: Graph, inputs: Mapping[str, Array], ledger: Ledger, name: str | None = None) -> None:
+    def __init__(
+        self, *, executor: Executor, inputs: Mapping[str, Array], ledger: Ledger, name: str | None = None
+    ) -> None:
         """Make the Process, and compile what it computes, so that Lava's forks inherit it.
 
         Args:
-            graph: a verified graph, integer dialect for `fixed_pt`, float dialect for `floating_pt`.
+            executor: of a verified graph, integer dialect for `fixed_pt`, float dialect for `floating_pt`.
             inputs: name to [T, N, *shape].
             ledger: says which steps and samples a block holds, and is told its results.
             name: name of the Process.
         """
-        executor = Executor(graph, ledger.records.keys())
         executor.compile()
         super().__init__(executor=executor, inputs=inputs, ledger=ledger, name=name)

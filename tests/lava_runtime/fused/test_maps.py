@@ -60,6 +60,12 @@ def test_weights_beyond_int8_are_added_as_they_are():
     assert_both_ways(IntegerLinear(weight_int8=weight, weight_exp=1), 4, np.int64)
 
 
+def test_kernels_beyond_int8_are_spread_as_they_are():
+    weight = np.random.default_rng(5).integers(-(2**14), 2**14, (4, 2, 3, 3))
+    geometry = Convolution(input_shape=(2, 7, 8), stride=(2, 1), padding=(1, 1), dilation=(1, 1))
+    assert_both_ways(IntegerConv(weight_int8=weight, weight_exp=1, geometry=geometry), 5, np.int64)
+
+
 @st.composite
 def convolutions(draw):
     """Convolutions in one and two dimensions, rectangular, grouped, with everything that a geometry has."""

@@ -131,7 +131,7 @@ def test_results_do_not_depend_on_how_a_data_set_is_cut(monkeypatch):
     inputs = {"x": (np.random.default_rng(6).random((7, 5, 30)) < 0.6).astype(np.uint8)}
     whole = run_fused(graph, inputs, number_format="fixed_pt", probes=every_probe(graph))
     monkeypatch.setattr(plan, "BLOCK_BYTES", 1500)
-    assert 1 < plan.make_plan(graph, 7, 5, 2).block < 7
+    assert 1 < plan.make_plan(Executor(graph).bytes_per_row, 7, 5, 2).block < 7
     cut = run_fused(graph, inputs, number_format="fixed_pt", batch_size=2, probes=every_probe(graph))
     assert_equal_traces(cut.trace, whole.trace)
     assert cut.layers == whole.layers

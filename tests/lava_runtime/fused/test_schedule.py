@@ -74,9 +74,9 @@ def test_lavas_time_steps_hold_every_block_once_in_order():
 
 
 def test_a_block_is_as_long_as_memory_allows_and_at_least_one_step():
-    graph = loop(1)
-    assert make_plan(graph, 100, 10, 64) == Plan(num_steps=100, num_samples=10, batch=10, block=100)
-    many = make_plan(graph, 10**6, 10**4, 10**4)
+    bytes_per_row = Executor(loop(1)).bytes_per_row
+    assert make_plan(bytes_per_row, 100, 10, 64) == Plan(num_steps=100, num_samples=10, batch=10, block=100)
+    many = make_plan(bytes_per_row, 10**6, 10**4, 10**4)
     assert 1 <= many.block < 10**3
-    assert make_plan(graph, 10**6, 2 * 10**4, 2 * 10**4).block == many.block // 2
-    assert make_plan(graph, 10, 10**7, 10**7).block == 1
+    assert make_plan(bytes_per_row, 10**6, 2 * 10**4, 2 * 10**4).block == many.block // 2
+    assert make_plan(bytes_per_row, 10, 10**7, 10**7).block == 1
