@@ -58,7 +58,7 @@ class Size:
 
 BUSY = Size(samples={1: (1, 9), 16: (16, 64), 64: (64, 192)})
 SPARSE = Size(samples={1: (1, 17), 16: (16, 112), 64: (64, 256)}, input_rate=0.04, gain=0.42)
-QUICK = Size(num_layers=3, width=128, num_steps=40, samples={1: (1, 9), 16: (16, 64)})
+QUICK = Size(num_layers=3, width=128, num_steps=40, samples={1: (1, 257), 16: (16, 4096)})
 
 
 def compare(quick: bool, rounds: int, *, size: Size) -> Comparison:

@@ -36,7 +36,7 @@ STOCK = "stock Lava, Conv + LIF Processes, batch 1"
 
 def compare(quick: bool, rounds: int) -> Comparison:
     """Time the convolutions per sample and time step."""
-    image, num_steps = ((3, 18, 34), 8) if quick else (IMAGE, 16)
+    image, num_steps = ((3, 34, 66), 8) if quick else (IMAGE, 16)
     graph = make_network(image)
     inputs = _input(image, num_steps, 16)
     check = _check_equal(graph, inputs)
