@@ -22,6 +22,8 @@ from hardware_profiles.arithmetic import (
     ThresholdController,
 )
 
+from .sequence.hard_reset import hard_reset_sequence
+
 DRIVE_BITS = 2 * CONTROLLER_SHIFT
 """A drive of 1.0 is 2^24 before the controller's shift by 12."""
 EXPECTED_RATE = 0.1
@@ -99,22 +101,24 @@ class ThresholdBlock(nn.Module):
         """Return θ.
 
         Args:
-            population: spikes `[B, population]`.
-            context: graded integers `[B, num_context]`, as `quantize_context` gives them.
+            population: spikes `[..., population]`, `[B, population]` for a step, `[T, B, population]` for all.
+            context: graded integers `[..., num_context]`, as `quantize_context` gives them.
 
         Returns:
-            θ in membrane units, float32 `[B, 1]`, a multiple of 2^-fraction_bits.
+            θ in membrane units, float32 `[..., 1]`, a multiple of 2^-fraction_bits.
         """
-        groups = population.double().unflatten(1, (self.num_groups, -1)).sum(dim=2)
-        total = groups.sum(dim=1)
-        deviation = (self.num_groups * groups - total[:, None]).abs().sum(dim=1)
+        # sums of fewer than 2^24 spikes are exact in float32; only what grows beyond is float64, and small
+        counted = population if population.dtype == torch.float64 else population.float()
+        groups = counted.unflatten(-1, (self.num_groups, -1)).sum(dim=-1).double()
+        total = groups.sum(dim=-1)
+        deviation = (self.num_groups * groups - total[..., None]).abs().sum(dim=-1)
         count, spread, per_context, bias = self._integer_weights()
         drive = count * total + spread * deviation + bias
         if context is not None and per_context.numel():
             drive = drive + context.double() @ per_context
         z = floor_through(drive / CONTROLLER_UNITY).clamp(-CONTROLLER_UNITY, CONTROLLER_UNITY)
         theta = self.theta_0 + floor_through((self.amplitude * z + CONTROLLER_UNITY // 2) / CONTROLLER_UNITY)
-        in_membrane_units: torch.Tensor = (theta / 2**self.fraction_bits).float()[:, None]
+        in_membrane_units: torch.Tensor = (theta / 2**self.fraction_bits).float()[..., None]
         return in_membrane_units
 
     def _integer_weights(self) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -205,6 +209,25 @@ class DynamicThresholdLIF(snn.SpikingNeuron):
         spk = self.spike_grad(u - theta)
         self.mem = u * (1 - spk.detach())
         return spk if self.init_hidden else (spk, self.mem)
+
+    def sequence(
+        self, current_TBN: torch.Tensor, *, population_TBP: torch.Tensor, context_TBC: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Run all steps of independent sequences at once: the spikes of a loop of `forward`, for training.
+
+        Membranes start at zero; the hidden membrane is neither read nor written.
+
+        Args:
+            current_TBN: currents X, `[T, B, *neurons]`, neurons of any shape.
+            population_TBP: spikes that drive θ, `[T, B, population]`.
+            context_TBC: graded integers `[T, B, num_context]`.
+
+        Returns:
+            S, of the currents' shape, float32 (float64 for float64 currents).
+        """
+        theta_TB1 = self.threshold_block(population_TBP, context_TBC)
+        spikes_TBN, _ = hard_reset_sequence(current_TBN, theta_TB1, self.beta, spike_grad=self.spike_grad)
+        return spikes_TBN
 
 
 def read_dynamic_threshold(call: ModuleCall) -> Reading:

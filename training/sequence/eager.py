@@ -1,0 +1,46 @@
+"""The loops over time in plain torch operations: any device, any floating type, no compiler."""
+
+from __future__ import annotations
+
+import torch
+
+from .scan import Neurons, Reset
+from .surrogates import Surrogate, through_surrogate
+
+
+def forward(current_TBN: torch.Tensor, neurons: Neurons) -> tuple[torch.Tensor, torch.Tensor]:
+    """See `scan.Loops.forward`."""
+    theta, beta, membrane, owed, reset = neurons
+    theta = theta.expand(len(current_TBN), -1, -1)
+    spikes, membranes = torch.empty_like(current_TBN), torch.empty_like(current_TBN)
+    for t, current in enumerate(current_TBN):
+        if reset is Reset.ZERO:
+            membrane = membrane * (1 - owed)
+        membrane = beta * membrane + current
+        if reset is Reset.SUBTRACT:
+            membrane = membrane - owed * theta[t]
+        owed = (membrane - theta[t] > 0).to(current.dtype)
+        membranes[t], spikes[t] = membrane, owed
+    return spikes, membranes
+
+
+def surrogate(
+    spike_grad: Surrogate, membranes_TBN: torch.Tensor, theta: torch.Tensor, gradient_TBN: torch.Tensor
+) -> torch.Tensor:
+    """See `scan.Loops.surrogate`."""
+    return through_surrogate(spike_grad, membranes_TBN - theta, gradient_TBN)
+
+
+def backward(
+    h_TBN: torch.Tensor, membranes_gradient_TBN: torch.Tensor | None, spikes_TBN: torch.Tensor, neurons: Neurons
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """See `scan.Loops.backward`."""
+    gradients, carried = torch.empty_like(h_TBN), torch.zeros_like(neurons.membrane)
+    for t in reversed(range(len(h_TBN))):
+        if membranes_gradient_TBN is not None:
+            carried = membranes_gradient_TBN[t] + carried
+        gradients[t] = carried + h_TBN[t]
+        carried = neurons.beta * gradients[t]
+        if neurons.reset is Reset.ZERO:
+            carried = carried * (1 - (spikes_TBN[t - 1] if t else neurons.owed))
+    return gradients, carried
