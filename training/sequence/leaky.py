@@ -18,10 +18,10 @@ def leaky_sequence(
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Return spikes and membranes of all steps, bit-equal to a loop of `neuron` for equal currents.
 
-    U[t] = clamp(β, 0, 1)·U[t−1] + X[t] − R[t]·θ ("subtract"), β·(1 − R[t])·U[t−1] + X[t] ("zero"), or without R
-    ("none"); S[t] = 1(U[t] > θ), R[t] = 1(U[t−1] > θ) (snnTorch's `Leaky`, delayed reset). Gradients reach X, U[−1], and
-    β and θ where they are learned; those of X and U[−1] are bit-equal to the loop's, those of β and θ the same sums in
-    another order.
+    U[t] = clamp(β, 0, 1)·U[t−1] + X[t] − R[t]·θ ("subtract"), β·(1 − R[t])·U[t−1] + X[t] ("zero") or
+    β·U[t−1] + X[t] ("none"); S[t] = 1(U[t] > θ), R[t] = 1(U[t−1] > θ) (snnTorch's `Leaky`, delayed reset). Gradients
+    reach X, U[−1], and β and θ where they are learned; those of X and U[−1] are bit-equal to the loop's, those of β and
+    θ the same sums in another order.
 
     Args:
         neuron: a `Leaky` with delayed reset, without inhibition, state quantisation or graded spikes. Its hidden
