@@ -15,12 +15,13 @@ def compiled(function: F) -> F:
     """Compile a loop when it is first called; later processes load it from the cache beside its module.
 
     One thread: batches are spread over the cores as shards, and threads do not survive Lava's forks.
-    No fast mathematics: floats are added and multiplied as written, without contraction.
+    No fast mathematics: floats are added and multiplied as written, without contraction. Division by zero is NumPy's: a
+    check would keep loops from being vectorised.
     """
     try:
-        kernel: F = njit(cache=True)(function)
+        kernel: F = njit(cache=True, error_model="numpy")(function)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        kernel = njit(function)
+        kernel = njit(error_model="numpy")(function)
     return kernel
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from .scan import Neurons, Reset
+from .scan import Known, Neurons, Reset
 from .surrogates import Surrogate, through_surrogate
 
 
@@ -24,23 +24,17 @@ def forward(current_TBN: torch.Tensor, neurons: Neurons) -> tuple[torch.Tensor, 
     return spikes, membranes
 
 
-def surrogate(
-    spike_grad: Surrogate, membranes_TBN: torch.Tensor, theta: torch.Tensor, gradient_TBN: torch.Tensor
-) -> torch.Tensor:
-    """See `scan.Loops.surrogate`."""
-    return through_surrogate(spike_grad, membranes_TBN - theta, gradient_TBN)
-
-
 def backward(
-    h_TBN: torch.Tensor, membranes_gradient_TBN: torch.Tensor | None, spikes_TBN: torch.Tensor, neurons: Neurons
-) -> tuple[torch.Tensor, torch.Tensor]:
+    known: Known, neurons: Neurons, spike_grad: Surrogate, wants_h: bool
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """See `scan.Loops.backward`."""
-    gradients, carried = torch.empty_like(h_TBN), torch.zeros_like(neurons.membrane)
-    for t in reversed(range(len(h_TBN))):
-        if membranes_gradient_TBN is not None:
-            carried = membranes_gradient_TBN[t] + carried
-        gradients[t] = carried + h_TBN[t]
+    h = through_surrogate(spike_grad, known.membranes - neurons.theta, known.of_spikes)
+    gradients, carried = torch.empty_like(h), torch.zeros_like(neurons.membrane)
+    for t in reversed(range(len(h))):
+        if known.of_membranes is not None:
+            carried = known.of_membranes[t] + carried
+        gradients[t] = carried + h[t]
         carried = neurons.beta * gradients[t]
         if neurons.reset is Reset.ZERO:
-            carried = carried * (1 - (spikes_TBN[t - 1] if t else neurons.owed))
-    return gradients, carried
+            carried = carried * (1 - (known.spikes[t - 1] if t else neurons.owed))
+    return h, gradients, carried

@@ -15,7 +15,7 @@ import torch
 from export.trace import Array
 from hardware_profiles.compiling import compiled
 
-from .scan import Neurons, Reset
+from .scan import Known, Neurons, Reset
 from .surrogates import Surrogate, arctangent_slope, through_surrogate
 
 ZERO, SUBTRACT = int(Reset.ZERO), int(Reset.SUBTRACT)
@@ -30,30 +30,25 @@ def forward(current_TBN: torch.Tensor, neurons: Neurons) -> tuple[torch.Tensor, 
     return spikes, membranes
 
 
-def surrogate(
-    spike_grad: Surrogate, membranes_TBN: torch.Tensor, theta: torch.Tensor, gradient_TBN: torch.Tensor
-) -> torch.Tensor:
-    """See `scan.Loops.surrogate`."""
-    alpha = arctangent_slope(spike_grad)
-    if alpha is None:
-        return through_surrogate(spike_grad, membranes_TBN - theta, gradient_TBN)
-    h_TBN = torch.empty_like(gradient_TBN)
-    arrays = _arrays(membranes_TBN, theta, gradient_TBN, h_TBN)
-    number = arrays[0].dtype.type
-    _through_arctangent(number(math.pi / 2 * alpha), number(alpha / 2), *arrays)
-    return h_TBN
-
-
 def backward(
-    h_TBN: torch.Tensor, membranes_gradient_TBN: torch.Tensor | None, spikes_TBN: torch.Tensor, neurons: Neurons
-) -> tuple[torch.Tensor, torch.Tensor]:
+    known: Known, neurons: Neurons, spike_grad: Surrogate, wants_h: bool
+) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
     """See `scan.Loops.backward`."""
-    gradients, carried = torch.empty_like(h_TBN), torch.zeros_like(neurons.membrane)
-    beta = neurons.beta.expand(h_TBN.shape[2]).contiguous()
-    of_membranes = h_TBN.new_empty(0, *h_TBN.shape[1:]) if membranes_gradient_TBN is None else membranes_gradient_TBN
-    arrays = _arrays(h_TBN, of_membranes, spikes_TBN, neurons.owed, beta, gradients, carried)
-    _step_back(int(neurons.reset), *arrays)
-    return gradients, carried
+    given, alpha = known.of_spikes, arctangent_slope(spike_grad)
+    if not alpha or given.dtype == torch.float64:  # snnTorch's spikes, and so their gradients, are float32
+        h, alpha = through_surrogate(spike_grad, known.membranes - neurons.theta, given), 0.0
+        given = h
+    else:
+        h = torch.empty_like(given) if wants_h else given.new_empty(0, 0, 0)
+    of_membranes = given.new_empty(0, 0, 0) if known.of_membranes is None else known.of_membranes
+    gradients, carried = torch.empty_like(given), torch.zeros_like(neurons.membrane)
+    beta = neurons.beta.expand(given.shape[2]).contiguous()
+    arrays = _arrays(
+        given, of_membranes, known.spikes, known.membranes, neurons.theta, neurons.owed, beta, h, gradients, carried
+    )
+    number = arrays[0].dtype.type
+    _step_back(int(neurons.reset), number(math.pi / 2 * alpha), number(alpha / 2), *arrays)
+    return h, gradients, carried
 
 
 def _arrays(*tensors: torch.Tensor) -> tuple[Array, ...]:
@@ -96,33 +91,41 @@ def _step_through(
 
 
 @compiled
-def _through_arctangent(slope: Any, half_alpha: Any, membranes: Array, theta: Array, gradient: Array, h: Array) -> None:
-    """H = ∂L/∂S · (α/2) / (1 + (π/2·α·(U − θ))²), rounded as snnTorch's `ATan` rounds it."""
-    num_steps, batch, width = membranes.shape
-    one = membranes.dtype.type(1)
-    row = np.empty(width, membranes.dtype)
-    for t in range(num_steps):
-        for b in range(batch):
-            height = _height(theta, t, b, row)
-            now, given, through = membranes[t, b], gradient[t, b], h[t, b]
-            for j in range(width):
-                scaled = slope * (now[j] - height[j])
-                through[j] = one / (one + scaled * scaled) * half_alpha * given[j]
-
-
-@compiled
 def _step_back(
-    reset: int, h: Array, of_membranes: Array, spikes: Array, owed: Array, beta: Array, gradients: Array, carried: Array
+    reset: int,
+    slope: Any,
+    half_alpha: Any,
+    given: Array,
+    of_membranes: Array,
+    spikes: Array,
+    membranes: Array,
+    theta: Array,
+    owed: Array,
+    beta: Array,
+    h: Array,
+    gradients: Array,
+    carried: Array,
 ) -> None:
-    num_steps, batch, width = h.shape
-    one = h.dtype.type(1)
+    """G and C; with a slope, `given` is ∂L/∂S, and h is that through the arctangent, rounded as snnTorch rounds it.
+
+    h = ∂L/∂S · (α/2) / (1 + (π/2·α·(U − θ))²); without a slope, `given` is h itself.
+    """
+    num_steps, batch, width = given.shape
+    one = given.dtype.type(1)
+    row, scratch = np.empty(width, given.dtype), np.empty(width, given.dtype)
     for t in range(num_steps - 1, -1, -1):
         for b in range(batch):
-            carry, through, gradient = carried[b], h[t, b], gradients[t, b]
-            if len(of_membranes):
-                given = of_membranes[t, b]
+            carry, through, gradient = carried[b], given[t, b], gradients[t, b]
+            if slope:
+                height, now, of_spikes = _height(theta, t, b, row), membranes[t, b], through
+                through = h[t, b] if len(h) else scratch
                 for j in range(width):
-                    carry[j] += given[j]
+                    scaled = slope * (now[j] - height[j])
+                    through[j] = one / (one + scaled * scaled) * half_alpha * of_spikes[j]
+            if len(of_membranes):
+                from_outside = of_membranes[t, b]
+                for j in range(width):
+                    carry[j] += from_outside[j]
             for j in range(width):
                 gradient[j] = carry[j] + through[j]
             if reset == ZERO:

@@ -50,6 +50,22 @@ class Neurons(NamedTuple):
     reset: Reset
 
 
+class Known(NamedTuple):
+    """What the backward loop finds when it starts, `[T, B, N]` each.
+
+    Attributes:
+        spikes: S.
+        membranes: U.
+        of_spikes: ∂L/∂S.
+        of_membranes: ∂L/∂U from outside of the loop, None if there is none.
+    """
+
+    spikes: torch.Tensor
+    membranes: torch.Tensor
+    of_spikes: torch.Tensor
+    of_membranes: torch.Tensor | None
+
+
 class Loops(Protocol):
     """The two loops over time of one backend; tensors of one floating type on one device, contiguous."""
 
@@ -57,20 +73,10 @@ class Loops(Protocol):
         """Return S and U, `[T, B, N]` each."""
         ...
 
-    def surrogate(
-        self, spike_grad: Surrogate, membranes_TBN: torch.Tensor, theta: torch.Tensor, gradient_TBN: torch.Tensor
-    ) -> torch.Tensor:
-        """Return h `[T, B, N]` from ∂L/∂S."""
-        ...
-
     def backward(
-        self,
-        h_TBN: torch.Tensor,
-        membranes_gradient_TBN: torch.Tensor | None,
-        spikes_TBN: torch.Tensor,
-        neurons: Neurons,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return G `[T, B, N]` and C[0] `[B, N]`."""
+        self, known: Known, neurons: Neurons, spike_grad: Surrogate, wants_h: bool
+    ) -> tuple[torch.Tensor | None, torch.Tensor, torch.Tensor]:
+        """Return h `[T, B, N]` (may be None unless wanted), G `[T, B, N]` and C[0] `[B, N]`."""
         ...
 
 
@@ -90,21 +96,16 @@ class _Scan(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, spikes_gradient: torch.Tensor | None, membranes_gradient: torch.Tensor | None) -> Any:
+    def backward(ctx: Any, of_spikes: torch.Tensor | None, of_membranes: torch.Tensor | None) -> Any:
         spikes, membranes, theta, beta, membrane, owed = ctx.saved_tensors
         neurons = Neurons(theta, beta, membrane, owed, ctx.reset)
-        if spikes_gradient is None:
-            h = torch.zeros_like(spikes)
-        else:
-            h = ctx.loops.surrogate(ctx.spike_grad, membranes, theta, spikes_gradient.contiguous())
-        if membranes_gradient is not None:
-            membranes_gradient = membranes_gradient.contiguous()
-        gradient, carried = ctx.loops.backward(h, membranes_gradient, spikes, neurons)
-        theta_gradient = beta_gradient = None
-        if ctx.needs_input_grad[1]:
-            theta_gradient = _theta_gradient(h, gradient, spikes, neurons)
-        if ctx.needs_input_grad[2]:
-            beta_gradient = _beta_gradient(gradient, spikes, membranes, neurons)
+        of_spikes = torch.zeros_like(spikes) if of_spikes is None else of_spikes.contiguous()
+        of_membranes = None if of_membranes is None else of_membranes.contiguous()
+        _, of_theta, of_beta, *_ = ctx.needs_input_grad
+        known = Known(spikes, membranes, of_spikes, of_membranes)
+        h, gradient, carried = ctx.loops.backward(known, neurons, ctx.spike_grad, of_theta)
+        theta_gradient = _theta_gradient(h, gradient, spikes, neurons) if of_theta else None
+        beta_gradient = _beta_gradient(gradient, spikes, membranes, neurons) if of_beta else None
         return gradient, theta_gradient, beta_gradient, carried, None, None, None, None
 
 
@@ -157,9 +158,13 @@ def scan(
         S and U, `[T, B, N]` each. Gradients flow into currents, θ, β and U[−1], once (not twice differentiable).
     """
     theta, beta, membrane, owed, reset = neurons
+    shape = current_TBN.shape
+    if theta.numel() == beta.numel() == 1:  # all neurons are alike: one long row instead of B short ones
+        current_TBN, membrane, owed = current_TBN.flatten(1)[:, None], membrane.reshape(1, -1), owed.reshape(1, -1)
     spikes, membranes = _Scan.apply(
         current_TBN.contiguous(), theta.contiguous(), beta.contiguous(), membrane.contiguous(), owed.contiguous(),
         reset, spike_grad, loops,
     )  # fmt: skip
+    spikes, membranes = spikes.view(shape), membranes.view(shape)
     check_heaviside(spike_grad, membranes, theta, spikes)
     return spikes, membranes

@@ -20,10 +20,8 @@ def gradients(
     outputs: Callable[[], Sequence[torch.Tensor]], weights: Sequence[torch.Tensor], leaves: Sequence[torch.Tensor]
 ) -> list[torch.Tensor]:
     """Gradients of Σ outputs·weights; zeros where there is none."""
-    for leaf in leaves:
-        leaf.grad = None
-    torch.autograd.backward(list(outputs()), list(weights))
-    return [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
+    found = torch.autograd.grad(list(outputs()), list(leaves), list(weights), allow_unused=True)
+    return [torch.zeros_like(leaf) if of_leaf is None else of_leaf for leaf, of_leaf in zip(leaves, found, strict=True)]
 
 
 def use(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -40,6 +38,17 @@ def dyadic(shape: Sequence[int], seed: int, span: int = 32, bits: int = 4) -> to
     """Multiples of 2^-bits within ±span·2^-bits: few of their sums and products need rounding."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(-span, span + 1, tuple(shape), generator=generator) / 2.0**bits
+
+
+def rounding_bound(terms: torch.Tensor, dim: int | tuple[int, ...]) -> torch.Tensor:
+    """How far a float32 sum of products may lie from the sum of these products, whatever the order.
+
+    Each term is rounded once more than `terms` may be, and takes part in fewer additions than there are terms (Higham,
+    Accuracy and Stability of Numerical Algorithms, §4.2): γ(n + 1)·Σ|term|.
+    """
+    total = terms.double().abs().sum(dim)
+    count = terms.numel() // total.numel() + 1
+    return count * UNIT / (1 - count * UNIT) * total
 
 
 def parameters(module: nn.Module) -> list[torch.Tensor]:

@@ -13,7 +13,7 @@ from training.dynamic_threshold import DynamicThresholdLIF, ThresholdBlock
 from training.sequence.hard_reset import hard_reset_sequence
 from training.sequence.surrogates import Surrogate
 
-from .gradients import UNIT, dyadic, gradients, on_every_backend, parameters, spikes_some, use
+from .gradients import dyadic, gradients, on_every_backend, parameters, rounding_bound, spikes_some, use
 
 POPULATION, CONTEXT = 16, 3
 
@@ -132,11 +132,8 @@ def test_threshold_and_leak_gradients_within_rounding(backend: str, monkeypatch:
 
 
 def _within_rounding(found: torch.Tensor, terms: torch.Tensor, dim: int | tuple[int, ...]) -> None:
-    """Terms are products: one rounding each, then at most as many additions as there are terms."""
     exact = terms.double().sum(dim)
-    count = terms.numel() // max(exact.numel(), 1)
-    bound = (count + 1) * UNIT / (1 - (count + 1) * UNIT) * terms.double().abs().sum(dim)
-    assert ((found.double().reshape(exact.shape) - exact).abs() <= bound).all()
+    assert ((found.double().reshape(exact.shape) - exact).abs() <= rounding_bound(terms, dim)).all()
     assert found.count_nonzero() > 0
 
 
