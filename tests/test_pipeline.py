@@ -86,7 +86,7 @@ NUM_TEST, NUM_STEPS, ONNX_SAMPLES = 12, 8, 8
 STAGES = ("render", "prepare", "fit", "export", "simulate", "score", "reference", "report")
 FOLDERS = ("videos", "dataset", "training", "export", "simulation", "scores", "reference", "report")
 LAYERS = [f"{stream}.lif.{i}" for stream in ("visual", "audio") for i in range(3)]
-NETWORK = "training.mdst:make_deployment"
+NETWORK = "training.model:make_deployment"
 UP_TO_DATE = "up to date"
 
 
