@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import cycle
 from typing import NamedTuple
 
 import numpy as np
@@ -44,9 +45,11 @@ class Activity:
         return np.asarray(np.interp(time, grid, done / done[-1]))
 
     def rests(self) -> Activity:
-        """Return the stretches between the bursts, as bursts of full speed."""
+        """Return the stretches between the bursts as bursts, of the same speeds."""
         edges = [0.0, *(edge for burst in self.bursts for edge in (burst.begin, burst.end)), 1.0]
-        return Activity(tuple(Burst(a, b, 1.0) for a, b in zip(edges[::2], edges[1::2], strict=True) if b - a > RAMP))
+        stretches = [(a, b) for a, b in zip(edges[::2], edges[1::2], strict=True) if b > a]
+        speeds = cycle(burst.speed for burst in self.bursts)
+        return Activity(tuple(Burst(a, b, speed) for (a, b), speed in zip(stretches, speeds, strict=False)))
 
 
 WHOLE = Activity((Burst(0.0, 1.0, 1.0),))
@@ -54,26 +57,22 @@ WHOLE = Activity((Burst(0.0, 1.0, 1.0),))
 
 
 def draw_activity(rest_share: float, rng: np.random.Generator) -> Activity:
-    """Draw two or three bursts of different length and speed.
+    """Draw two or three bursts of different length and speed, and as many rests; either may come first.
+
+    At a share of one half, bursts and rests are drawn alike: a sound heard in the ones and another heard in the
+    others cannot be told apart without seeing what moves.
 
     Args:
-        rest_share: part of the clip that is rest, 0..0.7; a clip's own share lies within a fifth of it. At 0 the
-            clip is one burst.
+        rest_share: part of the clip that is rest, 0..0.7; at 0 the clip is one burst.
         rng: source of the draw.
     """
     if not rest_share:
         return WHOLE
-    num_bursts = int(rng.integers(2, 4))
-    moves = rng.uniform(0.7, 1.3, num_bursts)
-    rests = rng.uniform(0.7, 1.3, num_bursts + 1)
-    rests[[0, -1]] = rng.uniform(0, 1, 2)  # it may begin or end in the middle of a move
-    share = rest_share * rng.uniform(0.8, 1.2)
-    moves, rests = moves / moves.sum() * (1 - share), rests / rests.sum() * share
+    num_bursts, first = int(rng.integers(2, 4)), int(rng.integers(2))
+    lengths = rng.uniform(0.7, 1.3, (num_bursts, 2))  # of a burst and the rest beside it
+    lengths *= np.array([1 - rest_share, rest_share]) / lengths.sum(axis=0)
     speeds = rng.uniform(0.7, 1.0, num_bursts)
-    begin = np.cumsum(rests[:-1]) + np.cumsum(moves) - moves
-    return Activity(
-        tuple(
-            Burst(float(a), min(float(a + length), 1.0), float(speed))
-            for a, length, speed in zip(begin, moves, speeds / speeds.max(), strict=True)
-        )
-    )
+    edges = np.minimum(np.cumsum(lengths[:, :: -1 if first else 1]), 1.0)
+    edges = np.concatenate([[0.0], edges[:-1], [1.0]])
+    stretches = zip(edges[first:-1:2], edges[first + 1 :: 2], speeds / speeds.max(), strict=True)
+    return Activity(tuple(Burst(float(a), float(b), float(speed)) for a, b, speed in stretches))

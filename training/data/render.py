@@ -80,10 +80,10 @@ class BenchmarkConfig:
     background_bias: float = 0.8
     background_bias_test: float = 0.0
     background_bias_flipped: float = -0.8
-    rest_share: float = 0.4
+    rest_share: float = 0.5
     audible_motion: float = 1.0
     distractor_probability: float = 0.5
-    distractor_level: float = 0.7
+    distractor_level: float = 1.0
     camera_noise: float = 1.0
 
     def __post_init__(self) -> None:
