@@ -36,11 +36,12 @@ pytestmark = pytest.mark.lava
 
 CONFIG = """
 [benchmark]
-num_seen = 4
-num_val_unseen = 2
-num_test_unseen = 2
+num_seen = 6
+num_val_unseen = 1
+num_test_unseen = 1
 train_clips = 4
-val_clips = 1
+val_seen_clips = 1
+val_unseen_clips = 1
 test_clips = 2
 size_px = 32
 num_frames = 9
@@ -81,8 +82,8 @@ process_samples = 1
 batch_sizes = [2]
 window_s = 0.02
 """
-NUM_TEST, NUM_STEPS, ONNX_SAMPLES = 12, 8, 8
-"""2 clips of each of 4 seen and 2 unseen classes."""
+NUM_TEST, NUM_STEPS, ONNX_SAMPLES = 16, 8, 8
+"""2 clips of each of 8 classes."""
 STAGES = ("render", "prepare", "fit", "export", "simulate", "score", "reference", "report")
 FOLDERS = ("videos", "dataset", "training", "export", "simulation", "scores", "reference", "report")
 LAYERS = [f"{stream}.lif.{i}" for stream in ("visual", "audio") for i in range(3)]

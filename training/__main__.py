@@ -38,11 +38,23 @@ def _add_config_and_out(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, replaced as a whole")
 
 
+def _add_workers(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument(
+        "--workers", type=int, metavar="N", help="clips at a time; the result is the same (default: all cores)"
+    )
+
+
+def _add_render(parser: argparse.ArgumentParser) -> None:
+    _add_config_and_out(parser)
+    _add_workers(parser)
+
+
 def _add_prepare(parser: argparse.ArgumentParser) -> None:
     _add_config_and_out(parser)
     parser.add_argument(
         "--videos", type=Path, required=True, metavar="DIR", help="folder of videos, searched with its subfolders"
     )
+    _add_workers(parser)
 
 
 def _add_picture(parser: argparse.ArgumentParser) -> None:
@@ -57,15 +69,20 @@ def _add_picture(parser: argparse.ArgumentParser) -> None:
 def _render(args: argparse.Namespace) -> int:
     from .data.render import BenchmarkConfig, render_benchmark
 
-    manifest = render_benchmark(read_section(args.config, "benchmark", BenchmarkConfig), args.out)
-    print(f"{args.out}: up to date" if manifest is None else f"{args.out}: {manifest['num_clips']} clips")
+    config = read_section(args.config, "benchmark", BenchmarkConfig)
+    manifest = render_benchmark(config, args.out, num_workers=args.workers)
+    if manifest is None:
+        print(f"{args.out}: up to date")
+    else:
+        print(f"{args.out}: {manifest['num_clips']} {manifest['origin']}")
     return 0
 
 
 def _prepare(args: argparse.Namespace) -> int:
     from .data.prepare import PreparationConfig, prepare_dataset
 
-    manifest = prepare_dataset(read_section(args.config, "preparation", PreparationConfig), args.videos, args.out)
+    config = read_section(args.config, "preparation", PreparationConfig)
+    manifest = prepare_dataset(config, args.videos, args.out, num_workers=args.workers)
     if manifest is None:
         print(f"{args.out}: up to date")
         return 0
@@ -75,7 +92,7 @@ def _prepare(args: argparse.Namespace) -> int:
         print(f"truncated: {name}", file=sys.stderr)
     print(
         f"{args.out}: {manifest['num_clips']} clips, {len(manifest['truncated'])} truncated, "
-        f"{len(manifest['skipped'])} skipped"
+        f"{len(manifest['skipped'])} skipped; {manifest['origin']}"
     )
     return 0
 
@@ -149,11 +166,11 @@ SUBCOMMANDS = (
         "write the embedded audio-visual benchmark as video files",
         """Renders classes composed of object × motion × sound as ordinary mp4 files with sound, some combinations
 held out, to <out>/<partition>/<class>/<nnn>.mp4 with classes.json. Reads section [benchmark].
-The same seed gives the same frames.
+The same seed gives the same frames, on any number of workers. docs/benchmark.md explains every setting.
 
 example:
   python -m training render --config configs/demo.toml --out runs/demo/videos""",
-        _add_config_and_out,
+        _add_render,
         _render,
     ),
     Subcommand(

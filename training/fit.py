@@ -160,7 +160,7 @@ def run_score(training: Path, dataset_path: Path, outputs: Sequence[Path], out: 
         "rows": rows,
         **baselines,
         "notes": [
-            f"{len(label)} test clips of the rendered benchmark; one training seed",
+            f"{len(label)} test clips: {dataset.origin}; one training seed",
             f"offset {metrics['offset']:g} on seen distances, chosen on the validation classes",
         ],
     }

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from hardware_profiles.artifact import is_current, provenance
 from hardware_profiles.command import check_files
+from hardware_profiles.cores import num_cores
 from hardware_profiles.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _run(args: argparse.Namespace, manifest: Mapping[str, Any], part: Part | Non
     from ..preconditions import TIMEOUT_S
     from ..probes import read_probes
     from .compute import LavaSettings
-    from .run import DatasetRun, num_cores
+    from .run import DatasetRun
     from .shards import default_samples_per_shard
     from .source import open_source
 

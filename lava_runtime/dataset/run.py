@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -185,8 +184,3 @@ class DatasetRun:
     def _samples_under_way(self, shard: Shard, steps_done: int) -> float:
         total = self.settings.total_steps(shard.num_samples, self.source.num_steps)
         return shard.num_samples * min(steps_done / total, 1.0)
-
-
-def num_cores() -> int:
-    """Return how many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

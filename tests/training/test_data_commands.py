@@ -6,16 +6,18 @@ import sys
 import pytest
 
 from training.__main__ import SUBCOMMANDS, main
+from training.data.attributes import ORIGIN
 
 from .data.clips import write_clip, write_mute
 
 CONFIG = """
 [benchmark]
-num_seen = 4
+num_seen = 6
 num_val_unseen = 1
 num_test_unseen = 1
 train_clips = 1
-val_clips = 1
+val_seen_clips = 1
+val_unseen_clips = 1
 test_clips = 1
 num_frames = 5
 [preparation]
@@ -34,8 +36,8 @@ def test_render_then_prepare_then_up_to_date(config, tmp_path, capsys):
     render = ["render", "--config", config, "--out", str(tmp_path / "videos")]
     prepare = ["prepare", "--config", config, "--videos", str(tmp_path / "videos"), "--out", str(tmp_path / "data")]
     assert main(render) == 0 and main(prepare) == 0
-    assert (
-        capsys.readouterr().out == f"{tmp_path}/videos: 14 clips\n{tmp_path}/data: 14 clips, 0 truncated, 0 skipped\n"
+    assert capsys.readouterr().out == (
+        f"{tmp_path}/videos: 21 {ORIGIN}\n{tmp_path}/data: 21 clips, 0 truncated, 0 skipped; {ORIGIN}\n"
     )
     assert main(render) == 0 and main(prepare) == 0
     assert capsys.readouterr().out == f"{tmp_path}/videos: up to date\n{tmp_path}/data: up to date\n"

@@ -12,12 +12,14 @@ from hardware_profiles.errors import ConfigError
 
 from .classes import SPLITS, ClassTable
 
-OBJECTS = ("disc", "square", "triangle")
-MOTIONS = ("left", "right", "up", "down")
-SOUNDS = ("rising", "falling", "pulses")
+OBJECTS = ("disc", "square", "triangle", "ring", "cross", "bar")
+MOTIONS = ("left", "right", "up", "down", "approach", "recede")
+SOUNDS = ("rising", "falling", "pulses", "noise")
 ATTRIBUTES = (OBJECTS, MOTIONS, SOUNDS)
 COMBINATIONS = tuple(itertools.product(*ATTRIBUTES))
 MIN_SEEN = max(len(values) for values in ATTRIBUTES)
+ORIGIN = "clips rendered by axonport (synthetic), not comparable with published tables"
+"""What every number on these clips says beside it."""
 
 
 class Combination(NamedTuple):
@@ -34,13 +36,13 @@ def parse_class(name: str) -> Combination:
 
 
 def choose_classes(*, num_seen: int, num_val_unseen: int, num_test_unseen: int, seed: int) -> ClassTable:
-    """Draw disjoint classes for the three splits from the 36 combinations.
+    """Draw disjoint classes for the three splits from the 144 combinations.
 
     Within each split every next class is the one whose values, then pairs of values, occurred least so far,
     so that the values stay balanced and each of them occurs among the seen classes.
 
     Args:
-        num_seen: classes with training clips, at least 4 (the largest number of values of one attribute).
+        num_seen: classes with training clips, at least 6 (the largest number of values of one attribute).
         num_val_unseen: held-out classes for choosing settings, ≥ 1.
         num_test_unseen: held-out classes for the final score, ≥ 1.
         seed: of the draw.
@@ -77,6 +79,7 @@ def choose_classes(*, num_seen: int, num_val_unseen: int, num_test_unseen: int, 
         splits=tuple(split for split, _ in chosen),
         attributes=codes / np.sqrt(np.float32(len(ATTRIBUTES))),
         attribute_names=tuple(itertools.chain(*ATTRIBUTES)),
+        origin=ORIGIN,
     )
 
 

@@ -17,13 +17,24 @@ FORMAT = "axonport-classes-1"
 CLASSES_FILE = "classes.json"
 SPLITS = ("seen", "val_unseen", "test_unseen")
 PARTITION_SPLIT = {
-    "train": "seen",
-    "val_seen": "seen",
-    "val_unseen": "val_unseen",
-    "test_seen": "seen",
-    "test_unseen": "test_unseen",
+    "train": ("seen",),
+    "val_seen": ("seen",),
+    "val_unseen": ("val_unseen",),
+    "test_seen": ("seen", "val_unseen"),
+    "test_unseen": ("test_unseen",),
+    "flipped_seen": ("seen", "val_unseen"),
+    "flipped_unseen": ("test_unseen",),
 }
-"""Partitions of a zero-shot data set, and the only classes that each may hold."""
+"""Partitions of a zero-shot data set, and the splits whose classes each may hold.
+
+As in the field (AVCA-GZSL): settings are chosen by training on `train`; what is tested is trained on `train`,
+`val_seen` and `val_unseen` together, so `test_seen` holds the validation's unseen classes too. `flipped_*` are
+`test_*` again before misleading backgrounds, and may be absent.
+"""
+PAIRED_PARTITION = {"flipped_seen": "test_seen", "flipped_unseen": "test_unseen"}
+"""Partitions that show another partition's clips before other backgrounds."""
+UNSTATED_ORIGIN = "videos of unstated origin"
+MAX_ORIGIN_LENGTH = 200
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,12 +46,14 @@ class ClassTable:
         splits: per class `seen`, `val_unseen` or `test_unseen`.
         attributes: float32 `[C, A]`, finite, no row zero.
         attribute_names: A names.
+        origin: where the clips come from, one line; whatever reports numbers on them says it.
     """
 
     names: tuple[str, ...]
     splits: tuple[str, ...]
     attributes: NDArray[np.float32]
     attribute_names: tuple[str, ...]
+    origin: str = UNSTATED_ORIGIN
 
     def __post_init__(self) -> None:
         num_classes = len(self.names)
@@ -62,6 +75,20 @@ class ClassTable:
             )
         if not np.isfinite(self.attributes).all() or not self.attributes.any(axis=1).all():
             raise TrainingError("attributes: NaN, infinity or an all-zero row; give every class a finite vector")
+        check_origin(self.origin)
+
+
+def check_origin(origin: Any) -> str:
+    """Return what says where clips come from.
+
+    Raises:
+        TrainingError: it is no line of 1 to 200 printable characters.
+    """
+    if isinstance(origin, str) and origin.strip() and origin.isprintable() and len(origin) <= MAX_ORIGIN_LENGTH:
+        return origin
+    raise TrainingError(
+        f"origin: allowed is one line of 1 to {MAX_ORIGIN_LENGTH} printable characters; say where the clips come from"
+    )
 
 
 def write_classes(path: Path, table: ClassTable) -> None:
@@ -70,7 +97,15 @@ def write_classes(path: Path, table: ClassTable) -> None:
     classes = [
         {"name": name, "split": split, "attributes": [float(value) for value in row]} for name, split, row in rows
     ]
-    write_json(path, {"format": FORMAT, "attribute_names": list(table.attribute_names), "classes": classes})
+    write_json(
+        path,
+        {
+            "format": FORMAT,
+            "origin": table.origin,
+            "attribute_names": list(table.attribute_names),
+            "classes": classes,
+        },
+    )
 
 
 def read_classes(path: Path) -> ClassTable:
@@ -87,6 +122,7 @@ def read_classes(path: Path) -> ClassTable:
         rows = [(str(row["name"]), str(row["split"]), row["attributes"]) for row in values["classes"]]
         attributes = np.array([row[2] for row in rows], np.float32)
         attribute_names = tuple(str(name) for name in values["attribute_names"])
+        origin = values.get("origin", UNSTATED_ORIGIN)
     except (KeyError, TypeError, ValueError) as error:
         raise TrainingError(
             f"{path}: damaged class table ({error!r}); each class needs name, split and equally many attributes"
@@ -97,6 +133,7 @@ def read_classes(path: Path) -> ClassTable:
             splits=tuple(row[1] for row in rows),
             attributes=attributes,
             attribute_names=attribute_names,
+            origin=origin,
         )
     except TrainingError as error:
         raise TrainingError(f"{path}: {error}") from error

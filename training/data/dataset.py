@@ -1,9 +1,9 @@
 """The prepared data set, `dataset.h5`: what is in it, how it is written, and how it is read with every check.
 
 ```
-/                    attrs: format = "axonport-dataset-1", config (JSON of [preparation])
+/                    attrs: format = "axonport-dataset-2", config (JSON of [preparation]), origin (one line)
 /classes             names, split, attribute_names (text), attributes float32 [C, A]; absent for unlabelled clips
-/<partition>         train, val_seen, val_unseen, test_seen, test_unseen; or clips, with every label −1
+/<partition>         train, val_*, test_*, flipped_* as in `classes.PARTITION_SPLIT`; or clips, with every label −1
     visual_events    uint8   [N, T, 2·cells·cells]      0 or 1; polarity, row, column
     audio_events     uint8   [N, T, 2·num_bands]        0 or 1; polarity, band
     frame_features   float32 [N, T, frame_cells²·3]     0..1; row, column, RGB
@@ -27,9 +27,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import TrainingError
-from .classes import PARTITION_SPLIT, ClassTable
+from .classes import PARTITION_SPLIT, UNSTATED_ORIGIN, ClassTable, check_origin
 
-FORMAT = "axonport-dataset-1"
+FORMAT = "axonport-dataset-2"
 DATASET_FILE = "dataset.h5"
 UNLABELLED = "clips"
 PARTITIONS = (*PARTITION_SPLIT, UNLABELLED)
@@ -58,7 +58,7 @@ class Partition:
     """One partition in memory, checked.
 
     Attributes:
-        name: `train`, `val_seen`, `val_unseen`, `test_seen`, `test_unseen` or `clips`.
+        name: one of `PARTITIONS`.
         visual_events: uint8 `[N, T, nv]`, 0 or 1.
         audio_events: uint8 `[N, T, na]`, 0 or 1.
         frame_features: float32 `[N, T, nf]`, 0..1.
@@ -93,12 +93,14 @@ class Dataset:
         config: the [preparation] settings that it was made with.
         classes: class table, None for unlabelled clips.
         num_clips: clips per partition.
+        origin: where the clips come from, one line; whatever reports numbers on them says it.
     """
 
     path: Path
     config: Mapping[str, Any]
     classes: ClassTable | None
     num_clips: Mapping[str, int]
+    origin: str
 
 
 class DatasetWriter:
@@ -109,6 +111,7 @@ class DatasetWriter:
         self._file = file
         file.attrs["format"] = FORMAT
         file.attrs["config"] = json.dumps(dict(config))
+        file.attrs["origin"] = UNSTATED_ORIGIN if classes is None else classes.origin
         if classes is not None:
             group = file.create_group("classes")
             for name, texts in (
@@ -159,7 +162,13 @@ def open_dataset(path: Path) -> Dataset:
             )
         classes = _read_classes(path, file) if "classes" in file else None
         num_clips = {name: len(_array(path, file[name], "label")) for name in names}
-        return Dataset(path=path, config=json.loads(file.attrs["config"]), classes=classes, num_clips=num_clips)
+        return Dataset(
+            path=path,
+            config=json.loads(file.attrs["config"]),
+            classes=classes,
+            num_clips=num_clips,
+            origin=check_origin(file.attrs["origin"]),
+        )
 
 
 def load_partition(path: Path, name: str) -> Partition:
@@ -230,6 +239,7 @@ def _read_classes(path: Path, file: h5py.File) -> ClassTable:
         splits=texts["split"],
         attributes=attributes[...],
         attribute_names=texts["attribute_names"],
+        origin=check_origin(file.attrs["origin"]),
     )
 
 
@@ -268,7 +278,10 @@ def _check_values(where: str, partition: Partition, classes: ClassTable | None) 
         return
     if partition.label.min() < 0 or partition.label.max() >= len(classes.names):
         raise TrainingError(f"{where}/label: outside 0..{len(classes.names) - 1}; prepare it again")
-    allowed = PARTITION_SPLIT.get(partition.name)
-    wrong = sorted({classes.names[i] for i in partition.label if classes.splits[i] != allowed})
+    allowed = PARTITION_SPLIT.get(partition.name, ())
+    wrong = sorted({classes.names[i] for i in partition.label if classes.splits[i] not in allowed})
     if wrong:
-        raise TrainingError(f"{where}: holds {wrong[0]}, allowed are '{allowed}' classes only; prepare it again")
+        raise TrainingError(
+            f"{where}: holds {wrong[0]}, allowed are classes of {' and '.join(allowed) or 'no split'} only; "
+            "prepare it again"
+        )

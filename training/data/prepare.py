@@ -3,25 +3,25 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import h5py
 import numpy as np
 from numpy.typing import NDArray
-from tqdm import tqdm
 
 from hardware_profiles.artifact import atomic_folder, is_current, provenance
 from hardware_profiles.config import as_mapping
 from hardware_profiles.errors import ConfigError
-from hardware_profiles.interrupts import raise_if_interrupted
 
 from ..errors import TrainingError, VideoError
 from .audio import AudioConfig, audio_features
-from .classes import CLASSES_FILE, PARTITION_SPLIT, ClassTable, read_classes
+from .classes import CLASSES_FILE, PARTITION_SPLIT, UNSTATED_ORIGIN, ClassTable, read_classes
 from .dataset import DATASET_FILE, UNLABELLED, ClipFeatures, DatasetWriter
 from .events import MAX_EVENTS_PER_STEP, EventConfig, event_bins, visual_spikes
 from .video import MICROSECONDS, Clip, VideoConfig, find_videos, load_video
+from .workers import map_clips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,16 +161,47 @@ def _labelled(path: Path, parts: tuple[str, ...], table: ClassTable) -> Source:
             f"class of {CLASSES_FILE}; move it, or remove {CLASSES_FILE} to read the folder without labels"
         )
     partition, label = parts[0], table.names.index(parts[1])
-    if table.splits[label] != PARTITION_SPLIT[partition]:
+    if table.splits[label] not in PARTITION_SPLIT[partition]:
         raise TrainingError(
-            f"video {path}: class {parts[1]} is '{table.splits[label]}', allowed in {partition} are "
-            f"'{PARTITION_SPLIT[partition]}' classes: a held-out class must stay held out"
+            f"video {path}: class {parts[1]} is '{table.splits[label]}', allowed in {partition} are classes of "
+            f"{' and '.join(PARTITION_SPLIT[partition])} only: a held-out class must stay held out"
         )
     return Source(partition, label, path)
 
 
-def prepare_dataset(config: PreparationConfig, videos: Path, out: Path) -> dict[str, Any] | None:
+class PreparedClip(NamedTuple):
+    """What became of one clip: its features, or None and the reason; and whether it was cut."""
+
+    features: ClipFeatures | None
+    reason: str
+    truncated: bool
+
+
+def prepare_clip(source: Source, config: PreparationConfig) -> PreparedClip:
+    """Read one clip and turn it into features.
+
+    Raises:
+        VideoError: it cannot be read, and `bad_clips` is "refuse".
+    """
+    try:
+        clip = load_video(source.path, config.video)
+    except VideoError as error:
+        if config.bad_clips == "refuse":
+            raise
+        return PreparedClip(None, str(error), False)
+    return PreparedClip(clip_features(clip, config), "", clip.truncated)
+
+
+def prepare_dataset(
+    config: PreparationConfig, videos: Path, out: Path, *, num_workers: int | None = None
+) -> dict[str, Any] | None:
     """Write `dataset.h5` and `manifest.json` into `out` from every video below `videos`.
+
+    Args:
+        config: how clips become features.
+        videos: folder of videos, with or without `classes.json`.
+        out: the folder, replaced as a whole.
+        num_workers: OS processes; the bytes do not depend on it. None takes as many as are worth it.
 
     Returns:
         The manifest, with `num_clips`, and the paths of `truncated` and `skipped` clips with the reason; or None
@@ -178,7 +209,7 @@ def prepare_dataset(config: PreparationConfig, videos: Path, out: Path) -> dict[
 
     Raises:
         VideoError: an empty folder, or a clip that cannot be read (`bad_clips = "refuse"`), or all of them.
-        TrainingError: clips and `classes.json` contradict each other.
+        TrainingError: clips and `classes.json` contradict each other; a worker was killed.
         ArtifactError: `out` exists and was not written by Axonport.
     """
     sources, table = find_sources(videos)
@@ -190,23 +221,22 @@ def prepare_dataset(config: PreparationConfig, videos: Path, out: Path) -> dict[
         return None
     truncated: list[str] = []
     skipped: dict[str, str] = {}
-    manifest |= {"truncated": truncated, "skipped": skipped}
+    origin = UNSTATED_ORIGIN if table is None else table.origin
+    manifest |= {"origin": origin, "truncated": truncated, "skipped": skipped}
     with atomic_folder(out, manifest) as work:
         with h5py.File(work / DATASET_FILE, "w") as file:
             writer = DatasetWriter(file, as_mapping(config), table)
-            for source in tqdm(sources, desc="prepare", unit="clip"):
-                raise_if_interrupted()
+            prepared = map_clips(
+                partial(prepare_clip, config=config), sources, num_workers=num_workers, title="prepare"
+            )
+            for source, (features, reason, is_truncated) in zip(sources, prepared, strict=True):
                 name = str(source.path.relative_to(videos))
-                try:
-                    clip = load_video(source.path, config.video)
-                except VideoError as error:
-                    if config.bad_clips == "refuse":
-                        raise
-                    skipped[name] = str(error)
+                if features is None:
+                    skipped[name] = reason
                     continue
-                if clip.truncated:
+                if is_truncated:
                     truncated.append(name)
-                writer.append(source.partition, clip_features(clip, config), source.label, name)
+                writer.append(source.partition, features, source.label, name)
         if len(skipped) == len(sources):
             raise VideoError(
                 f"--videos {videos}: no clip could be read; the first says: {next(iter(skipped.values()))}"

@@ -11,9 +11,9 @@ from training.data.attributes import ATTRIBUTES, choose_classes, parse_class
 
 @pytest.mark.parametrize("seed", range(20))
 def test_splits_are_disjoint_balanced_and_cover_every_value(seed):
-    table = choose_classes(num_seen=16, num_val_unseen=4, num_test_unseen=4, seed=seed)
-    assert len(set(table.names)) == 24
-    assert Counter(table.splits) == {"seen": 16, "val_unseen": 4, "test_unseen": 4}
+    table = choose_classes(num_seen=30, num_val_unseen=10, num_test_unseen=12, seed=seed)
+    assert len(set(table.names)) == 52
+    assert Counter(table.splits) == {"seen": 30, "val_unseen": 10, "test_unseen": 12}
     seen = [parse_class(name) for name, split in zip(table.names, table.splits, strict=True) if split == "seen"]
     for position, values in enumerate(ATTRIBUTES):
         counts = Counter(combination[position] for combination in seen)
@@ -22,15 +22,15 @@ def test_splits_are_disjoint_balanced_and_cover_every_value(seed):
 
 
 @pytest.mark.parametrize("seed", range(20))
-def test_four_seen_classes_are_enough_to_show_every_value(seed):
-    table = choose_classes(num_seen=4, num_val_unseen=1, num_test_unseen=31, seed=seed)
-    seen = {value for name in table.names[:4] for value in parse_class(name)}
+def test_six_seen_classes_are_enough_to_show_every_value(seed):
+    table = choose_classes(num_seen=6, num_val_unseen=1, num_test_unseen=137, seed=seed)
+    seen = {value for name in table.names[:6] for value in parse_class(name)}
     assert seen == {value for values in ATTRIBUTES for value in values}
 
 
 def test_vectors_are_normalised_one_hots_of_the_name():
     table = choose_classes(num_seen=16, num_val_unseen=4, num_test_unseen=4, seed=3)
-    assert table.attributes.dtype == np.float32 and table.attributes.shape == (24, 10)
+    assert table.attributes.dtype == np.float32 and table.attributes.shape == (24, 16)
     np.testing.assert_allclose(np.linalg.norm(table.attributes, axis=1), 1, rtol=1e-6)
     for name, row in zip(table.names, table.attributes, strict=True):
         assert {table.attribute_names[i] for i in np.nonzero(row)[0]} == set(name.split("-"))
@@ -44,7 +44,7 @@ def test_the_seed_decides():
     assert names(1) == names(1) and names(1) != names(2)
 
 
-@pytest.mark.parametrize("numbers", [(3, 4, 4), (16, 0, 4), (30, 4, 4)])
+@pytest.mark.parametrize("numbers", [(5, 4, 4), (16, 0, 4), (130, 10, 5)])
 def test_numbers_that_cannot_be_met(numbers):
-    with pytest.raises(ConfigError, match="allowed are at least 4, 1, 1 and at most 36 together"):
+    with pytest.raises(ConfigError, match="allowed are at least 6, 1, 1 and at most 144 together"):
         choose_classes(**dict(zip(("num_seen", "num_val_unseen", "num_test_unseen"), numbers, strict=True)), seed=0)
