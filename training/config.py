@@ -1,13 +1,16 @@
-"""Sections [model], [training] and [protocol] of a configuration file."""
+"""Sections [data], [model], [training] and [protocol] of a configuration file."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from hardware_profiles.errors import ConfigError
 
 MAX_OFFSETS = 10_000
+PAIRS = {"test": ("test_seen", "test_unseen"), "flipped": ("flipped_seen", "flipped_unseen")}
+"""Pairs of partitions (seen, unseen) that a trained model is scored on; `flipped` where the data set has them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +53,24 @@ class ModelConfig:
             )
         if min(self.num_groups, self.fraction_bits, self.context_width, self.embedding_width) < 1:
             raise ConfigError("num_groups, fraction_bits, context_width and embedding_width must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig:
+    """Which data set, and which reader opens it (`data/reader.py`).
+
+    Attributes:
+        kind: `prepared`: what `python -m training prepare` wrote.
+        folder: its folder, as seen from where the command runs.
+    """
+
+    kind: Literal["prepared"]
+    folder: str
+
+
+def data_inputs(config: DataConfig) -> dict[str, Path]:
+    """Return the files whose hashes say which data it is."""
+    return {"data": Path(config.folder)}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -113,7 +134,7 @@ class TrainingConfig:
         if self.sampling == "shuffle" and self.batches_per_epoch:
             raise ConfigError(
                 f"batches_per_epoch is {self.batches_per_epoch}: with sampling 'shuffle' an epoch is every clip once; "
-                "leave it out, or set sampling = \"balanced\""
+                'leave it out, or set sampling = "balanced"'
             )
         if not 0 <= self.seed < 2**32 or min(self.gradient_clip, self.num_workers, self.checkpoint_steps) < 0:
             raise ConfigError(
@@ -127,8 +148,8 @@ class ProtocolConfig:
     """How a model is judged.
 
     Attributes:
-        stages: `AB`: train on `train`, choose epoch and offset on the validation clips, train anew on all of them for as
-            many epochs, test. `A`: test stage A's model, half the time and not the field's protocol.
+        stages: `AB`: train on `train`, choose epoch and offset on the validation clips, train anew on all of them for
+            as many epochs, test. `A`: test stage A's model, half the time and not the field's protocol.
         head: `video` (as the field reports) or `joint`: whose validation HM chooses the epoch, and whose scores stand
             for the model. Each head is scored with an offset of its own.
         offset_max: largest offset on the distances of seen classes (AVCA: 3; ClipClap: 4.97).

@@ -55,7 +55,9 @@ def embed_classes(model: Any, attributes: npt.NDArray[np.float32]) -> npt.NDArra
     """Embed the vectors of all classes, `[C, A]` → `[C, E]`, in eval mode."""
     model.eval()
     device = next(model.parameters()).device
-    embedding: npt.NDArray[np.float32] = model.embed_classes(torch.from_numpy(attributes).to(device)).float().cpu().numpy()
+    embedding: npt.NDArray[np.float32] = (
+        model.embed_classes(torch.from_numpy(attributes).to(device)).float().cpu().numpy()
+    )
     return embedding
 
 

@@ -1,7 +1,8 @@
 """One stage of training: Lightning trains, the wanted epoch's weights are kept, killed runs resume.
 
-All that is random in a step is drawn from a seed made of (seed, stage, epoch, step, process), and the learning rate is a
-function of the epochs before: a resumed run needs weights, moments and history, and then takes the same steps, to the bit.
+All that is random in a step is drawn from a seed made of (seed, stage, epoch, step, process), and the learning rate is
+a function of the epochs before: a resumed run needs weights, moments and history, and then takes the same steps, to
+the bit.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from lightning.pytorch.callbacks import Checkpoint, TQDMProgressBar
 from lightning.pytorch.strategies import DDPStrategy
 from tensorboardX import SummaryWriter
 from torch import nn
+from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
 
 from export.checkpoint import load_checkpoint, save_checkpoint
 from hardware_profiles.artifact import read_json, write_json
@@ -98,10 +100,9 @@ def train(model: nn.Module, task: Task, config: TrainingConfig, protocol: Protoc
     if not (work / DONE).is_file():
         work.mkdir(parents=True, exist_ok=True)
         lightning = _Lightning(model, task, config, protocol, work)
-        with _quiet_lightning(), _ctrl_c_as_everywhere():
-            _make_trainer(task, config, accelerator).fit(
-                lightning, ckpt_path=str(work / LAST) if (work / LAST).is_file() else None, weights_only=True
-            )
+        last = str(work / LAST) if (work / LAST).is_file() else None
+        with _quiet_lightning(), _ctrl_c_as_everywhere(), _one_line_from_processes():
+            _make_trainer(task, config, accelerator).fit(lightning, ckpt_path=last, weights_only=True)
         # from the file: with several devices other processes trained
         history = torch.load(work / LAST, map_location="cpu", weights_only=True)["history"]
         write_json(work / DONE, {"history": history})
@@ -123,7 +124,7 @@ def check_device(config: TrainingConfig) -> str:
     if accelerator == "gpu" and found < config.devices:
         raise TrainingError(
             f"[training] accelerator 'gpu', devices {config.devices}: torch sees {found} CUDA devices; set devices to "
-            "as many, or accelerator = \"cpu\""
+            'as many, or accelerator = "cpu"'
         )
     if accelerator == "cpu" and config.precision == "16-mixed":
         raise TrainingError(
@@ -153,9 +154,7 @@ def _make_trainer(task: Task, config: TrainingConfig, accelerator: str) -> pl.Tr
 class _Lightning(pl.LightningModule):
     """Couples the model, its losses and its validation to Lightning."""
 
-    def __init__(
-        self, model: Any, task: Task, config: TrainingConfig, protocol: ProtocolConfig, work: Path
-    ) -> None:
+    def __init__(self, model: Any, task: Task, config: TrainingConfig, protocol: ProtocolConfig, work: Path) -> None:
         super().__init__()
         self.model, self.task, self.config, self.protocol, self.work = model, task, config, protocol, work
         seen = torch.from_numpy(task.attributes[task.roles.seen])
@@ -175,8 +174,9 @@ class _Lightning(pl.LightningModule):
         return make_loader(TrainingBatches(self.task.clips, self.task.roles.seen), self.order, self.config)
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[self.config.optimizer]
-        return kind(self.model.parameters(), lr=self.config.learning_rate, weight_decay=self.config.weight_decay)
+        kind: type[torch.optim.Optimizer] = torch.optim.Adam if self.config.optimizer == "adam" else torch.optim.AdamW
+        options = {"lr": self.config.learning_rate, "weight_decay": self.config.weight_decay}
+        return kind(self.model.parameters(), **options)
 
     def on_train_start(self) -> None:
         if self.trainer.is_global_zero:
@@ -204,7 +204,9 @@ class _Lightning(pl.LightningModule):
         return loss
 
     def on_train_epoch_end(self) -> None:
-        means = {name: self.trainer.strategy.reduce(total / self.step, reduce_op="mean") for name, total in self.sums.items()}
+        means = {
+            name: self.trainer.strategy.reduce(total / self.step, reduce_op="mean") for name, total in self.sums.items()
+        }
         row: Row = {
             "epoch": len(self.history),
             "learning_rate": self.trainer.optimizers[0].param_groups[0]["lr"],
@@ -252,7 +254,10 @@ class _Lightning(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = list(self.history)
-        checkpoint["within_epoch"] = {"step": self.step, "sums": {name: total.cpu() for name, total in self.sums.items()}}
+        checkpoint["within_epoch"] = {
+            "step": self.step,
+            "sums": {name: total.cpu() for name, total in self.sums.items()},
+        }
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = list(checkpoint["history"])
@@ -297,16 +302,28 @@ class _ProgressBar(TQDMProgressBar):
 @contextlib.contextmanager
 def _quiet_lightning() -> Iterator[None]:
     """Lightning advises on workers and loggers that a run of seconds does not need."""
-    logger = logging.getLogger("lightning.pytorch")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="lightning")
         warnings.filterwarnings("ignore", message=".*(num_workers|LeafSpec|isinstance).*")
         try:
             yield
         finally:
-            logger.setLevel(level)
+            for logger, level in zip(loggers, levels, strict=True):
+                logger.setLevel(level)
+
+
+@contextlib.contextmanager
+def _one_line_from_processes() -> Iterator[None]:
+    """What a process of DDP raised comes as a traceback in text; its last line says it."""
+    try:
+        yield
+    except (ProcessRaisedException, ProcessExitedException) as error:
+        text = str(error).strip().splitlines()[-1]
+        raise TrainingError(f"a training process of several ended: {text}") from error
 
 
 @contextlib.contextmanager

@@ -3,8 +3,8 @@
 As in the AVCA family (ExplainableML/AVCA-GZSL, `src/utils.py`): a clip belongs to the nearest class in embedding
 space (L2); an offset added to the distance of every seen class is chosen on the validation clips and kept for the test.
 
-The offset is the same for all seen classes, so it never changes which of them is nearest: per clip, the nearest seen and
-the nearest unseen class are all that any offset needs.
+The offset is the same for all seen classes, so it never changes which of them is nearest: per clip, the nearest seen
+and the nearest unseen class are all that any offset needs.
 """
 
 from __future__ import annotations

@@ -8,6 +8,7 @@ from typing import Any
 
 from hardware_profiles.artifact import atomic_file, write_json
 
+RESULT, RESULT_TEXT = "result.json", "result.md"
 RESULT_FORMAT = "axonport-result-1"
 FIGURES = ("S", "U", "HM", "ZSL")
 PAIR_TITLES = {"test": "", "flipped": ", flipped backgrounds"}
@@ -50,14 +51,17 @@ def notes(metrics: Mapping[str, Any]) -> list[str]:
 
 def as_markdown(result: Mapping[str, Any]) -> str:
     """Return a result as a Markdown table."""
-    lines = [f"# {result['title']}", "", "| method | S | U | HM | ZSL |", "|---|---:|---:|---:|---:|"]
-    lines += ["| " + " | ".join([row["method"], *(f"{row[name]:.2f}" for name in FIGURES)]) + " |" for row in result["rows"]]
+    width = max(len(row["method"]) for row in result["rows"])
+    lines = [f"# {result['title']}", "", f"| {'method':<{width}} |" + "".join(f" {name:>6} |" for name in FIGURES)]
+    lines.append(f"|{'-' * (width + 2)}|" + "-------:|" * len(FIGURES))
+    for row in result["rows"]:
+        lines.append(f"| {row['method']:<{width}} |" + "".join(f" {row[name]:6.2f} |" for name in FIGURES))
     return "\n".join([*lines, "", *(f"* {note}" for note in result["notes"])]) + "\n"
 
 
 def write_result(folder: Path, metrics: Mapping[str, Any]) -> None:
     """Write `result.json` and `result.md`."""
     result = make_result(metrics)
-    write_json(folder / "result.json", result)
-    with atomic_file(folder / "result.md") as work:
+    write_json(folder / RESULT, result)
+    with atomic_file(folder / RESULT_TEXT) as work:
         work.write_text(as_markdown(result), encoding="utf-8")

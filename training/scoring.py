@@ -13,16 +13,15 @@ import numpy.typing as npt
 from export.checkpoint import load_checkpoint
 from export.hdf5_guard import open_checked
 from hardware_profiles.artifact import read_json, write_json
-from hardware_profiles.config import from_mapping
 
-from .config import ProtocolConfig
+from .config import PAIRS, ProtocolConfig
 from .data.source import ZeroShotData
 from .errors import TrainingError
 from .evaluation import compare, embed_classes, score_heads
-from .fit import CHECKPOINT, METRICS
+from .fit import CHECKPOINT, METRICS, METRICS_FORMAT
 from .mdst import from_config
 from .protocol import EMBEDDINGS
-from .stages import PAIRS, candidates
+from .stages import candidates
 
 ACCURACY_FORMAT = "axonport-accuracy-1"
 
@@ -38,7 +37,7 @@ def run_score(
         outputs: HDF5 files with the arrays of `protocol.EMBEDDINGS`, `[N, E]`, N = clips of the seen partition then the
             unseen one, and attribute `world`.
         out: folder for `accuracy.json`.
-        pair: which partitions, see `stages.PAIRS`.
+        pair: which partitions, see `config.PAIRS`.
 
     Raises:
         TrainingError: an outputs file does not fit the partitions, or the data set has none of that name.
@@ -46,12 +45,14 @@ def run_score(
     missing = [name for name in PAIRS[pair] if name not in data.partitions]
     if missing:
         raise TrainingError(
-            f"{data.title}: no partition {', '.join(missing)}; it has {', '.join(data.partitions)}; choose another --pair"
+            f"{data.title}: no partition {', '.join(missing)}; it has {', '.join(data.partitions)}; name another --pair"
         )
     state, config = load_checkpoint(training / CHECKPOINT)
     model, _ = from_config(config)
     model.load_state_dict(state)
     metrics = read_json(training / METRICS)
+    if not isinstance(metrics, dict) or metrics.get("format") != METRICS_FORMAT:
+        raise TrainingError(f"{training / METRICS}: not of format '{METRICS_FORMAT}'; write it with `training fit`")
     roles = candidates(data, ProtocolConfig(stages=metrics["stages"]))
     label = np.concatenate([data.load(name).label for name in PAIRS[pair]])
     class_embedding = embed_classes(model, data.attributes)
@@ -76,9 +77,7 @@ def run_score(
     return result
 
 
-def _read_outputs(
-    path: Path, shape: tuple[int, int], pair: str
-) -> tuple[str, dict[str, npt.NDArray[np.float32]]]:
+def _read_outputs(path: Path, shape: tuple[int, int], pair: str) -> tuple[str, dict[str, npt.NDArray[np.float32]]]:
     with open_checked(path) as file:
         world = str(file.attrs.get("world", path.stem))
         return world, {head: _read_embedding(path, file, name, shape, pair) for head, name in EMBEDDINGS.items()}
@@ -92,8 +91,8 @@ def _read_embedding(
     stored = file[name]
     if stored.shape != shape or stored.dtype.kind not in "iuf":
         raise TrainingError(
-            f"outputs {path}: {name} is {stored.dtype} {stored.shape}, allowed are numbers {shape}; run this network on "
-            f"all clips of the groups {', '.join(PAIRS[pair])}"
+            f"outputs {path}: {name} is {stored.dtype} {stored.shape}, allowed are numbers {shape}; run this network "
+            f"on all clips of the groups {', '.join(PAIRS[pair])}"
         )
     embedding = np.asarray(stored[()], dtype=np.float32)
     if not np.isfinite(embedding).all():

@@ -1,8 +1,8 @@
 """The field's protocol for one model: stage A chooses epoch and offset, stage B trains anew, then one test.
 
 After ExplainableML/AVCA-GZSL (README, `src/test.py`), which trains stage B for all epochs and then loads the epoch that
-stage A chose. Nothing in an epoch depends on how many follow (stage B takes stage A's learning rates, epoch by epoch, also
-those of `plateau`: its validation HM would be of classes that it was trained on), so training stops there.
+stage A chose. Nothing in an epoch depends on how many follow (stage B takes stage A's learning rates, epoch by epoch,
+also those of `plateau`: its validation HM would be of classes that it was trained on), so training stops there.
 """
 
 from __future__ import annotations
@@ -14,13 +14,10 @@ from typing import Any
 
 from torch import nn
 
-from .config import ProtocolConfig, TrainingConfig
+from .config import PAIRS, ProtocolConfig, TrainingConfig
 from .data.source import JUDGED_ON, ClassRoles, ZeroShotData
 from .evaluation import embed_and_compare, score_heads
 from .loop import Row, Task, best, check_device, train
-
-PAIRS = {"test": JUDGED_ON["B"], "flipped": ("flipped_seen", "flipped_unseen")}
-"""Pairs of partitions (seen, unseen) that a trained model is scored on; `flipped` where the data set has them."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -98,7 +95,7 @@ def candidates(data: ZeroShotData, protocol: ProtocolConfig) -> ClassRoles:
 def score_pair(
     model: Any, data: ZeroShotData, protocol: ProtocolConfig, pair: str, offsets: Mapping[str, float]
 ) -> dict[str, dict[str, float]]:
-    """Score both heads on a pair of partitions (see `PAIRS`)."""
+    """Score both heads on a pair of partitions (see `config.PAIRS`)."""
     clips = [data.load(name) for name in PAIRS[pair]]
     nearest = embed_and_compare(model, clips, data.attributes, candidates(data, protocol))
     return score_heads(nearest, offsets)

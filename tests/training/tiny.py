@@ -1,4 +1,4 @@
-"""A small model and a small data set with the interfaces that the training loop needs, and all its sources of chance."""
+"""A small model and data set with the interfaces that the training loop needs, and all its sources of chance."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ def tiny_data(noise: float = 0.3, extra: tuple[str, ...] = ()) -> ZeroShotData:
 
     return ZeroShotData(
         title="tiny", origin="drawn by a test", names=tuple(f"sight{i}-sound{j}" for i, j in pairs),
-        attributes=np.stack([np.concatenate([np.eye(GROUPS)[i], np.eye(GROUPS)[j]]) for i, j in pairs]).astype(np.float32),
+        attributes=np.stack([np.eye(2 * GROUPS, dtype=np.float32)[[i, GROUPS + j]].sum(axis=0) for i, j in pairs]),
         splits=splits, sizes=SIZES, partitions=names, load=load,
     )  # fmt: skip
 
@@ -90,7 +90,9 @@ class TinyModel(nn.Module):
 
     @staticmethod
     def _encoder(width: int) -> nn.Sequential:
-        return nn.Sequential(nn.Linear(2 * 2 * GROUPS, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, width))
+        return nn.Sequential(
+            nn.Linear(2 * 2 * GROUPS, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Dropout(0.2), nn.Linear(16, width)
+        )
 
     def forward(self, batch: Batch) -> tuple[TinyHeads, ...]:
         def stage(num_steps: int) -> TinyHeads:

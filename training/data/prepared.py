@@ -50,8 +50,8 @@ def open_prepared(path: Path) -> ZeroShotData:
     missing = [name for name in NEEDED if name not in dataset.num_clips]
     if missing:
         raise TrainingError(
-            f"dataset {dataset.path}: lacks {', '.join(missing)}; training needs {', '.join(NEEDED)}, prepare videos in "
-            "folders of these names"
+            f"dataset {dataset.path}: lacks {', '.join(missing)}; training needs {', '.join(NEEDED)}; prepare "
+            "videos in folders of these names"
         )
     load = cache(partial(_load, dataset.path))  # stages and baselines read the same partitions; bytes, not floats
     return ZeroShotData(
