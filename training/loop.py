@@ -27,7 +27,7 @@ from lightning.pytorch.callbacks import Checkpoint, TQDMProgressBar
 from lightning.pytorch.strategies import DDPStrategy
 from tensorboardX import SummaryWriter
 from torch import nn
-from torch.multiprocessing import ProcessExitedException, ProcessRaisedException
+from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from export.checkpoint import load_checkpoint, save_checkpoint
 from hardware_profiles.artifact import read_json, write_json
@@ -175,7 +175,7 @@ class _Lightning(pl.LightningModule):
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         kind: type[torch.optim.Optimizer] = torch.optim.Adam if self.config.optimizer == "adam" else torch.optim.AdamW
-        options = {"lr": self.config.learning_rate, "weight_decay": self.config.weight_decay}
+        options: dict[str, Any] = {"lr": self.config.learning_rate, "weight_decay": self.config.weight_decay}
         return kind(self.model.parameters(), **options)
 
     def on_train_start(self) -> None:
@@ -254,15 +254,14 @@ class _Lightning(pl.LightningModule):
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         checkpoint["history"] = list(self.history)
-        checkpoint["within_epoch"] = {
-            "step": self.step,
-            "sums": {name: total.cpu() for name, total in self.sums.items()},
-        }
+        # of all processes, [devices] each
+        sums = {name: torch.atleast_1d(self.all_gather(total)).cpu() for name, total in self.sums.items()}
+        checkpoint["within_epoch"] = {"step": self.step, "sums": sums}
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         self.history = list(checkpoint["history"])
         self.step = checkpoint["within_epoch"]["step"]
-        self.sums = dict(checkpoint["within_epoch"]["sums"])
+        self.sums = {name: totals[self.global_rank] for name, totals in checkpoint["within_epoch"]["sums"].items()}
 
 
 class _Saving(Checkpoint):
