@@ -34,7 +34,7 @@ lock: $(UV) ## compile requirements.in into requirements.txt
 	  | sed -E 's/\+cpu$$//' > requirements.txt.tmp && mv requirements.txt.tmp requirements.txt
 
 TEST_GROUPS := --group test_seen --group test_unseen
-NETWORK := training.model:make_deployment
+NETWORK := training.model.mdst:make_deployment
 DATASET := $(RUN)/dataset/dataset.h5
 INPUT := --input $(DATASET) $(TEST_GROUPS)
 CHECKPOINT := $(RUN)/training/checkpoint.safetensors

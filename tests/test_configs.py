@@ -10,9 +10,10 @@ from hardware_profiles.config import SECTIONS, read_section, read_toml
 from hardware_profiles.errors import ConfigError
 from hardware_profiles.report_config import ReportConfig
 from lava_runtime.config import SimulationConfig
-from training.config import ModelConfig, TrainingConfig
+from training.config import TrainingConfig
 from training.data.prepare import PreparationConfig
 from training.data.render import BenchmarkConfig
+from training.model.config import ModelConfig
 
 DEMO = Path(__file__).resolve().parents[1] / "configs/demo.toml"
 

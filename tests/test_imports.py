@@ -85,7 +85,7 @@ def test_imports_point_one_way() -> None:
         ("hardware_profiles.energy", "from export.graph import Graph", "hardware_profiles imports export.graph"),
         ("hardware_profiles.report.render", "import lava_runtime.counts", "hardware_profiles imports lava_runtime"),
         ("hardware_profiles.energy", "def f():\n    import export", "hardware_profiles.energy:2"),
-        ("export.graph", "from training.mdst import MDST", "export imports training.mdst"),
+        ("export.graph", "from training.model.mdst import MDST", "export imports training.model.mdst"),
         ("export.graph", "import hardware_profiles, lava_runtime", "export imports lava_runtime"),
         ("export.graph", "class A:\n    def f(self):\n        from training import loop", "export.graph:3"),
         ("training.loop", "from lava_runtime.layerwise import run_processes", "training imports lava_runtime"),
@@ -152,7 +152,9 @@ def test_everything_else_imports_without_lava() -> None:
     """Indirectly too: in a process in which `import lava` fails."""
     names = [name.removesuffix(".__init__") for name in modules(ROOT)]
     names = [name for name in names if not name.startswith(NEED_LAVA)]
-    assert {"lava_runtime.layerwise", "lava_runtime.fused.run", "lava_runtime.__main__", "training.mdst"} <= set(names)
+    assert {"lava_runtime.layerwise", "lava_runtime.fused.run", "lava_runtime.__main__", "training.model.mdst"} <= set(
+        names
+    )
     done = subprocess.run([sys.executable, "-c", IMPORT_WITHOUT_LAVA, *names], cwd=ROOT, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert done.stdout == "['lava']\nLavaRuntimeError\n"

@@ -87,7 +87,7 @@ NUM_TEST, NUM_STEPS, ONNX_SAMPLES = 16, 8, 8
 STAGES = ("render", "prepare", "fit", "export", "simulate", "score", "reference", "report")
 FOLDERS = ("videos", "dataset", "training", "export", "simulation", "scores", "reference", "report")
 LAYERS = [f"{stream}.lif.{i}" for stream in ("visual", "audio") for i in range(3)]
-NETWORK = "training.model:make_deployment"
+NETWORK = "training.model.mdst:make_deployment"
 UP_TO_DATE = "up to date"
 
 

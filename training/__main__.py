@@ -1,4 +1,4 @@
-"""`python -m training`: render the benchmark, prepare videos, draw a clip, train the MDST, score any world."""
+"""`python -m training`: render the benchmark, prepare videos, draw a clip, train and test a model, score any world."""
 
 from __future__ import annotations
 
@@ -11,12 +11,13 @@ from glob import escape
 from pathlib import Path
 from typing import NamedTuple
 
-from hardware_profiles.artifact import atomic_folder, is_current, provenance, read_json
+from hardware_profiles.artifact import atomic_folder, check_replaceable, is_current, provenance
 from hardware_profiles.command import run_command
 from hardware_profiles.config import as_mapping, read_section
 from hardware_profiles.errors import ConfigError
 
-from .config import ModelConfig, TrainingConfig
+from .config import PAIRS, DataConfig, ProtocolConfig, TrainingConfig, data_inputs
+from .model.config import ModelConfig
 
 PROGRAM = "python -m training"
 # Subcommands import what they need when they run: PyAV, matplotlib and Lightning take seconds, and help, refusals
@@ -121,42 +122,69 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
         "outputs", type=Path, nargs="+", metavar="OUTPUTS", help="outputs_*.h5 of export or lava_runtime"
     )
     parser.add_argument("--training", type=Path, required=True, metavar="DIR", help="folder written by `fit`")
+    parser.add_argument(
+        "--pair", choices=PAIRS, default="test", help="partitions that were run, seen and unseen (test)"
+    )
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder written by `prepare`")
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, replaced as a whole")
 
 
-def _fit(args: argparse.Namespace) -> int:
-    model = read_section(args.config, "model", ModelConfig)
-    config = read_section(args.config, "training", TrainingConfig)
-    manifest = provenance("fit", {"model": as_mapping(model), "training": as_mapping(config)}, {"data": args.data})
-    if is_current(args.out, manifest):
-        print(f"{args.out}: up to date")
-        return 0
-    from .fit import METRICS, run_fit
+def _add_protocol(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file with [data]")
+    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (runs/ and the config's name)")
 
-    out = args.out.resolve()  # `.` has no name
-    resume = f".{out.name}.resume-"
-    with atomic_folder(args.out, manifest) as folder:
-        run_fit(args.data, model, config, folder, out.parent / f"{resume}{manifest['key'][:12]}")
-        test = read_json(folder / METRICS)["test"]
-    for work in out.parent.glob(f"{escape(resume)}*"):  # of this run, and of runs given up
-        shutil.rmtree(work, ignore_errors=True)
-    print(f"{args.out}: test S {test['S']:.1f} U {test['U']:.1f} HM {test['HM']:.1f} ZSL {test['ZSL']:.1f} %")
+
+def _fit(args: argparse.Namespace) -> int:
+    return _train(args.config, DataConfig(kind="prepared", folder=str(args.data)), args.out)
+
+
+def _protocol(args: argparse.Namespace) -> int:
+    out = args.out or Path("runs") / args.config.stem
+    return _train(args.config, read_section(args.config, "data", DataConfig), out)
+
+
+def _train(config: Path, data: DataConfig, out: Path) -> int:
+    model = read_section(config, "model", ModelConfig)
+    training = read_section(config, "training", TrainingConfig)
+    protocol = read_section(config, "protocol", ProtocolConfig)
+    sections = {"data": data, "model": model, "training": training, "protocol": protocol}
+    manifest = provenance("fit", {name: as_mapping(values) for name, values in sections.items()}, data_inputs(data))
+    if is_current(out, manifest):
+        print(f"{out}: up to date")
+        return 0
+    check_replaceable(out)
+    from .data.reader import open_data
+    from .fit import run_fit
+    from .result import RESULT_TEXT
+
+    work = out.resolve()  # `.` has no name
+    resume = f".{work.name}.resume-"
+    with atomic_folder(out, manifest) as folder:
+        opened = open_data(data)
+        print(f"{opened.title}: {opened.origin}", file=sys.stderr)
+        run_fit(opened, model, training, protocol, folder, work.parent / f"{resume}{manifest['key'][:12]}")
+        text = (folder / RESULT_TEXT).read_text(encoding="utf-8")
+    for left in work.parent.glob(f"{escape(resume)}*"):  # of this run, and of runs given up
+        shutil.rmtree(left, ignore_errors=True)
+    print(f"{text}\n{out}: {RESULT_TEXT}, metrics.json, checkpoint.safetensors")
     return 0
 
 
 def _score(args: argparse.Namespace) -> int:
     inputs = {f"outputs {index}": path for index, path in enumerate(args.outputs)}
-    manifest = provenance("score", {}, {**inputs, "training": args.training, "data": args.data})
+    manifest = provenance("score", {"pair": args.pair}, {**inputs, "training": args.training, "data": args.data})
     if is_current(args.out, manifest):
         print(f"{args.out}: up to date")
         return 0
-    from .fit import run_score
+    from .data.prepared import open_prepared
+    from .scoring import run_score
 
     with atomic_folder(args.out, manifest) as folder:
-        result = run_score(args.training, args.data, args.outputs, folder)
+        result = run_score(args.training, open_prepared(args.data), args.outputs, folder, args.pair)
     for row in result["rows"]:
-        print(f"{row['world']:<32} S {row['S']:5.1f}  U {row['U']:5.1f}  HM {row['HM']:5.1f}  ZSL {row['ZSL']:5.1f} %")
+        for head, scores in row["heads"].items():
+            figures = "  ".join(f"{name} {scores[name]:5.1f}" for name in ("S", "U", "HM", "ZSL"))
+            print(f"{row['world']:<32} {head:<6} {figures} %")
     return 0
 
 
@@ -201,8 +229,10 @@ examples:
     Subcommand(
         "fit",
         "train the MDST on a prepared data set",
-        """Trains motion streams, context stream and read-out, keeps the epoch with the best validation HM, and writes
-checkpoint.safetensors and metrics.json. A killed run resumes at its last epoch. Reads [model] and [training].
+        """The field's protocol on what `prepare` wrote: stage A trains on `train` and chooses epoch and offset on
+val_seen and val_unseen, stage B trains anew on all three, then one test. Writes checkpoint.safetensors, metrics.json,
+result.json, result.md and tensorboard/. A killed run resumes where it stood and ends as it would have. Reads [model],
+[training] and [protocol].
 
 example:
   python -m training fit --config configs/demo.toml --data runs/demo/dataset --out runs/demo/training""",
@@ -210,10 +240,21 @@ example:
         _fit,
     ),
     Subcommand(
+        "protocol",
+        "train and test on the data set that the configuration names",
+        """As `fit`, on the data set of section [data]; the word `protocol` may be left out.
+
+examples:
+  python -m training --config my.toml
+  python -m training protocol --config my.toml --out runs/my""",
+        _add_protocol,
+        _protocol,
+    ),
+    Subcommand(
         "score",
         "score embeddings of any world: S, U, HM, ZSL",
         """Classifies the test clips by the embeddings that export (float, integer) and lava_runtime (Lava) wrote, with
-the offset that was chosen on the validation classes in training, and writes accuracy.json.
+the offsets that were chosen on the validation classes in training, both heads, and writes accuracy.json.
 
 example:
   python -m training score runs/demo/export/outputs_float.h5 runs/demo/simulation/outputs_fixed_pt.h5 \\
@@ -245,7 +286,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command and return its exit code."""
+    """Run the command and return its exit code; options alone mean `protocol`."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    if arguments and arguments[0].split("=")[0] in ("--config", "--out"):
+        arguments = ["protocol", *arguments]
     return run_command(build_parser(), lambda args: args.handle(args), arguments)
 
 

@@ -1,65 +1,58 @@
-"""Sections [model] and [training] of a configuration file."""
+"""Sections [data], [training] and [protocol] of a configuration file; [model] is `model/config.py`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 from hardware_profiles.errors import ConfigError
 
+MAX_OFFSETS = 10_000
+PAIRS = {"test": ("test_seen", "test_unseen"), "flipped": ("flipped_seen", "flipped_unseen")}
+"""Pairs of partitions (seen, unseen) that a trained model is scored on; `flipped` where the data set has them."""
+
 
 @dataclass(frozen=True, kw_only=True)
-class ModelConfig:
-    """Shape of the MDST.
+class DataConfig:
+    """Which data set, and which reader opens it (`data/reader.py`).
 
     Attributes:
-        widths: neurons of the Linear+LIF layers of each motion stream; multiples of `num_groups`.
-        beta: leak per step; multiples of 1/4096 are carried to the chip exactly.
-        threshold: θ at zero drive, membrane units.
-        amplitude: largest relative change of θ, 0 (fixed thresholds) to below 1.
-        num_groups: groups whose spike counts give the mean absolute deviation.
-        fraction_bits: fraction bits of θ.
-        threshold_from_motion: let θ follow the motion statistics.
-        threshold_from_context: let θ follow the context statistics.
-        context_width: width of the frame and audio feature encoders.
-        embedding_width: dimension of the space in which samples meet class attributes.
-        use_motion: False hides the motion streams from the read-out (the context-only baseline).
+        kind: `prepared`: what `python -m training prepare` wrote.
+        folder: its folder, as seen from where the command runs.
     """
 
-    widths: tuple[int, ...]
-    beta: float
-    threshold: float
-    amplitude: float
-    num_groups: int
-    fraction_bits: int
-    threshold_from_motion: bool
-    threshold_from_context: bool
-    context_width: int
-    embedding_width: int
-    use_motion: bool = True
+    kind: Literal["prepared"]
+    folder: str
 
-    def __post_init__(self) -> None:
-        if not self.widths or any(width < 1 or width % self.num_groups for width in self.widths):
-            raise ConfigError(f"widths {list(self.widths)}: allowed are positive multiples of num_groups")
-        if not 0 < self.beta < 1 or not 0 <= self.amplitude < 1 or self.threshold <= 0:
-            raise ConfigError(
-                f"beta {self.beta}, amplitude {self.amplitude}, threshold {self.threshold}: allowed are "
-                "0 < beta < 1, 0 <= amplitude < 1, threshold > 0"
-            )
-        if min(self.num_groups, self.fraction_bits, self.context_width, self.embedding_width) < 1:
-            raise ConfigError("num_groups, fraction_bits, context_width and embedding_width must be at least 1")
+
+def data_inputs(config: DataConfig) -> dict[str, Path]:
+    """Return the files whose hashes say which data it is."""
+    return {"data": Path(config.folder)}
 
 
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
-    """How the MDST is trained.
+    """How a model is trained; the same in both stages of the protocol.
 
     Attributes:
-        epochs: passes over the training clips.
-        batch_size: clips per step of the optimiser.
-        learning_rate: of AdamW, decayed by a cosine.
-        weight_decay: of AdamW.
-        margin: of the triplet losses.
-        seed: of weights and order of clips.
+        epochs: of stage A; stage B trains as many as stage A's best epoch took.
+        batch_size: clips per step of the optimiser, over all processes.
+        learning_rate: in the first epoch.
+        weight_decay: of the optimiser.
+        seed: of weights, order of clips, dropout and negatives.
+        optimizer: `adam` (as the field) or `adamw`.
+        schedule: learning rate from epoch to epoch: `cosine` to zero, `plateau` (a tenth after more than 3 epochs
+            without a better validation HM, as the field) or `constant`.
+        sampling: `shuffle`: every clip once per epoch; `balanced`: every class equally often, with replacement (as the
+            field), `batches_per_epoch` batches per epoch.
+        batches_per_epoch: with `balanced` only (the field: 500).
+        gradient_clip: largest norm of the gradient, 0 for none.
+        precision: `32-true`, `bf16-mixed` or `16-mixed` (GPU only) in training; evaluation is always float32.
+        accelerator: `auto` takes a CUDA GPU if torch sees one.
+        devices: processes, each with a GPU of its own on `gpu`; more than 1 is DDP.
+        num_workers: processes that load clips, 0 for none.
+        checkpoint_steps: save every so many steps too, 0 for after every epoch only.
         train_context_only: also train the context-only baseline, for the report.
     """
 
@@ -67,10 +60,68 @@ class TrainingConfig:
     batch_size: int
     learning_rate: float
     weight_decay: float
-    margin: float
     seed: int
+    optimizer: Literal["adam", "adamw"] = "adamw"
+    schedule: Literal["cosine", "plateau", "constant"] = "cosine"
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    batches_per_epoch: int = 0
+    gradient_clip: float = 0.0
+    precision: Literal["32-true", "bf16-mixed", "16-mixed"] = "32-true"
+    accelerator: Literal["auto", "cpu", "gpu"] = "auto"
+    devices: int = 1
+    num_workers: int = 0
+    checkpoint_steps: int = 0
     train_context_only: bool = True
 
     def __post_init__(self) -> None:
-        if self.epochs < 1 or self.batch_size < 2 or self.learning_rate <= 0 or self.weight_decay < 0:
-            raise ConfigError("epochs >= 1, batch_size >= 2, learning_rate > 0 and weight_decay >= 0 are required")
+        if self.epochs < 1 or self.learning_rate <= 0 or self.weight_decay < 0:
+            raise ConfigError(
+                f"epochs {self.epochs}, learning_rate {self.learning_rate}, weight_decay {self.weight_decay}: allowed "
+                "are epochs >= 1, learning_rate > 0, weight_decay >= 0"
+            )
+        if self.devices < 1 or self.batch_size < 2 * self.devices:
+            raise ConfigError(
+                f"batch_size {self.batch_size} on {self.devices} devices: allowed are at least 1 device, and 2 clips "
+                "on each"
+            )
+        if self.sampling == "balanced" and self.batches_per_epoch < 1:
+            raise ConfigError(
+                f"batches_per_epoch is {self.batches_per_epoch}: with sampling 'balanced' it must be at least 1, for "
+                "an epoch has no end of its own"
+            )
+        if self.sampling == "shuffle" and self.batches_per_epoch:
+            raise ConfigError(
+                f"batches_per_epoch is {self.batches_per_epoch}: with sampling 'shuffle' an epoch is every clip once; "
+                'leave it out, or set sampling = "balanced"'
+            )
+        if not 0 <= self.seed < 2**32 or min(self.gradient_clip, self.num_workers, self.checkpoint_steps) < 0:
+            raise ConfigError(
+                f"seed {self.seed}, gradient_clip {self.gradient_clip}, num_workers {self.num_workers}, "
+                f"checkpoint_steps {self.checkpoint_steps}: allowed are 0 and above, a seed below 2**32"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProtocolConfig:
+    """How a model is judged.
+
+    Attributes:
+        stages: `AB`: train on `train`, choose epoch and offset on the validation clips, train anew on all of them for
+            as many epochs, test. `A`: test stage A's model, half the time and not the field's protocol.
+        head: `video` (as the field reports) or `joint`: whose validation HM chooses the epoch, and whose scores stand
+            for the model. Each head is scored with an offset of its own.
+        offset_max: largest offset on the distances of seen classes (AVCA: 3; ClipClap: 4.97).
+        num_offsets: candidates from 0 to `offset_max`, evenly spaced (AVCA: 16; ClipClap: 72).
+    """
+
+    stages: Literal["A", "AB"] = "AB"
+    head: Literal["video", "joint"] = "video"
+    offset_max: float = 3.0
+    num_offsets: int = 61
+
+    def __post_init__(self) -> None:
+        if self.offset_max < 0 or not 1 <= self.num_offsets <= MAX_OFFSETS:
+            raise ConfigError(
+                f"offset_max {self.offset_max}, num_offsets {self.num_offsets}: allowed are offset_max >= 0 and "
+                f"1..{MAX_OFFSETS} offsets"
+            )

@@ -7,15 +7,16 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from training.config import ModelConfig, TrainingConfig
+from training.config import TrainingConfig
 from training.data.classes import PARTITION_SPLIT, ClassTable
 from training.data.dataset import DATASET_FILE, ClipFeatures, DatasetWriter
-from training.mdst import InputSizes
+from training.data.source import InputSizes
+from training.model.config import ModelConfig
 
 NUM_BINS, GROUPS, CHANNELS = 6, 3, 8
 SIZES = InputSizes(
-    visual_events=GROUPS * CHANNELS, audio_events=GROUPS * CHANNELS, frame_features=6, audio_features=5, attributes=6,
-    dt_s=1 / NUM_BINS,
+    visual_shape=(GROUPS * CHANNELS,), audio_shape=(GROUPS * CHANNELS,), frame_features=6, audio_features=5,
+    attributes=6, num_steps=NUM_BINS, dt_s=1 / NUM_BINS,
 )  # fmt: skip
 CLIPS = {"train": 12, "val_seen": 4, "val_unseen": 4, "test_seen": 4, "test_unseen": 4}
 """Clips per class."""
@@ -63,8 +64,8 @@ def write_dataset(folder: Path, seed: int = 0) -> Path:
 
 def model_config(**changes: object) -> ModelConfig:
     values: dict[str, object] = {
-        "widths": (24, 16), "beta": 0.875, "threshold": 1.0, "amplitude": 0.5, "num_groups": 4, "fraction_bits": 8,
-        "threshold_from_motion": True, "threshold_from_context": True, "context_width": 8, "embedding_width": 8,
+        "architecture": "mdst", "steps": (NUM_BINS,), "widths": (24, 16), "num_groups": 4, "discrepancy_width": 8,
+        "context_segments": 3, "context_width": 8, "context_heads": 2, "encoder_hidden": 16, "embedding_width": 8,
     }  # fmt: skip
     return ModelConfig(**{**values, **changes})  # type: ignore[arg-type]
 

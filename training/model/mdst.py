@@ -21,15 +21,13 @@ from hardware_profiles.errors import ConfigError
 
 from ..data.source import Batch, InputSizes
 from ..dynamic_threshold import floor_through
+from ..protocol import EMBEDDINGS
 from .chip import ChipSegment
 from .config import ModelConfig
 from .context import ContextStream
 from .frames import frame_spikes
 from .losses import Targets, stage_loss
 from .reasoning import Answer, Heads, Readout
-
-EMBEDDINGS = ("video_embedding", "joint_embedding")
-"""What the deployed read-out gives, in this order."""
 
 
 def quantize_context_through(statistics: torch.Tensor) -> torch.Tensor:
@@ -157,7 +155,7 @@ def from_config(config: Mapping[str, Any]) -> tuple[MDST, InputSizes]:
 
 
 def make_deployment(config: Mapping[str, Any]) -> Deployment:
-    """Factory for `python -m export training.model:make_deployment`."""
+    """Factory for `python -m export training.model.mdst:make_deployment`."""
     model, sizes = from_config(config)
     contexts = ("visual_context", "audio_context")
     before = HostSegment(
@@ -173,7 +171,7 @@ def make_deployment(config: Mapping[str, Any]) -> Deployment:
         name="readout",
         module=Answer(readout),
         inputs=("visual_motion_rate", "audio_motion_rate", *contexts),
-        outputs=EMBEDDINGS,
+        outputs=tuple(EMBEDDINGS.values()),
         when="after",
     )
     return Deployment(module=model, chip=model.chip, hosts=(before, after), dt_s=sizes.dt_s)

@@ -7,7 +7,8 @@ import torch
 from torch import nn
 
 from training.data.source import Batch, InputSizes
-from training.model import MDST, ModelConfig
+from training.model.config import ModelConfig
+from training.model.mdst import MDST
 
 STEPS = (8, 4, 2)
 SIZES = InputSizes(

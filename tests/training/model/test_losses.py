@@ -4,8 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from training.model import Heads
 from training.model.losses import Targets, stage_loss
+from training.model.reasoning import Heads
 
 from .clips import config
 

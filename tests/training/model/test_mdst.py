@@ -17,8 +17,7 @@ from hardware_profiles.arithmetic import CONTEXT_MAX, quantize_context
 from hardware_profiles.errors import ConfigError
 from training.data.source import InputSizes
 from training.dynamic_threshold import DynamicThresholdLIF
-from training.model import EMBEDDINGS, MDST, from_config, make_deployment, to_config
-from training.model.mdst import quantize_context_through
+from training.model.mdst import MDST, from_config, make_deployment, quantize_context_through, to_config
 from training.model.neurons import DynamicNeurons
 
 from .clips import FLAT, SIZES, STEPS, batch, config, model
@@ -181,7 +180,7 @@ def test_the_deployment_is_the_model_split() -> None:
     assert made.chip is made.module.chip and made.dt_s == SIZES.dt_s
     before, after = made.hosts
     assert (before.name, before.when, before.module) == ("context", "before", made.module.context)
-    assert (after.name, after.when, after.outputs) == ("readout", "after", EMBEDDINGS)
+    assert (after.name, after.when, after.outputs) == ("readout", "after", ("video_embedding", "joint_embedding"))
     needed, possible = wanted_arrays(made)
     assert needed == {"frame_features", "audio_features"}
     assert possible == {"visual_events", "audio_events", "frame_features", "audio_features"}

@@ -1,0 +1,67 @@
+"""A run's scores as a table, beside chance and the context-only baseline, with what has to be known to read them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from hardware_profiles.artifact import atomic_file, write_json
+
+RESULT, RESULT_TEXT = "result.json", "result.md"
+RESULT_FORMAT = "axonport-result-1"
+FIGURES = ("S", "U", "HM", "ZSL")
+PAIR_TITLES = {"test": "", "flipped": ", flipped backgrounds"}
+
+
+def make_result(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Return rows (method, S, U, HM, ZSL in percent) and notes from what `metrics.json` holds."""
+    rows = []
+    for pair, heads in metrics["heads"].items():
+        for head, scores in heads.items():
+            chosen = " (chose the epoch)" if head == metrics["head"] else ""
+            rows.append({"method": f"this run, {head} head{chosen}{PAIR_TITLES[pair]}", **scores})
+        baseline = metrics.get("context_only" if pair == "test" else f"context_only_{pair}")
+        if baseline:
+            rows.append({"method": f"context only, {metrics['head']} head{PAIR_TITLES[pair]}", **baseline})
+    rows.append({"method": "chance", **metrics["chance"]})
+    return {
+        "format": RESULT_FORMAT,
+        "title": metrics["title"],
+        "origin": metrics["origin"],
+        "rows": rows,
+        "notes": notes(metrics),
+    }
+
+
+def notes(metrics: Mapping[str, Any]) -> list[str]:
+    """Return the lines that every table carries."""
+    offsets = ", ".join(f"{head} {offset:g}" for head, offset in metrics["offsets"].items())
+    stage_b = "stage B trained anew on train, val_seen and val_unseen for as many epochs"
+    if metrics["stages"] == "A":
+        stage_b = "no stage B: the model of stage A is tested, which is not the field's protocol"
+    return [
+        f"data: {metrics['origin']}",
+        f"epoch {metrics['epoch'] + 1} of {len(metrics['history'])} and the offsets ({offsets}) chosen in stage A on "
+        f"val_seen and val_unseen; {stage_b}",
+        "S, U: mean class accuracy in percent, seen and unseen classes as candidates; ZSL: unseen candidates only; one "
+        "training seed",
+    ]
+
+
+def as_markdown(result: Mapping[str, Any]) -> str:
+    """Return a result as a Markdown table."""
+    width = max(len(row["method"]) for row in result["rows"])
+    lines = [f"# {result['title']}", "", f"| {'method':<{width}} |" + "".join(f" {name:>6} |" for name in FIGURES)]
+    lines.append(f"|{'-' * (width + 2)}|" + "-------:|" * len(FIGURES))
+    for row in result["rows"]:
+        lines.append(f"| {row['method']:<{width}} |" + "".join(f" {row[name]:6.2f} |" for name in FIGURES))
+    return "\n".join([*lines, "", *(f"* {note}" for note in result["notes"])]) + "\n"
+
+
+def write_result(folder: Path, metrics: Mapping[str, Any]) -> None:
+    """Write `result.json` and `result.md`."""
+    result = make_result(metrics)
+    write_json(folder / RESULT, result)
+    with atomic_file(folder / RESULT_TEXT) as work:
+        work.write_text(as_markdown(result), encoding="utf-8")
