@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -92,16 +91,37 @@ def progress(folder: Path) -> Progress:
     return Progress("", 0, 0)
 
 
+NUM_EPOCHS = 20
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run in one go: its configuration, its data, and what came out."""
+    folder = tmp_path_factory.mktemp("whole")
+    (folder / "data").mkdir()
+    write_dataset(folder / "data")
+    (folder / "data" / "manifest.json").write_text("{}")
+    write_config(folder, epochs=NUM_EPOCHS, schedule="constant", checkpoint_steps=2, train_context_only=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        assert main(FIT[3:]) == 0  # in this process: Lightning takes seconds to import
+    return folder
+
+
 @pytest.fixture
-def prepared(tmp_path: Path) -> Path:
-    (tmp_path / "data").mkdir()
-    write_dataset(tmp_path / "data")
-    (tmp_path / "data" / "manifest.json").write_text("{}")
-    return tmp_path
+def prepared(whole: Path, tmp_path: Path) -> Path:
+    shutil.copytree(whole, tmp_path / "run", ignore=shutil.ignore_patterns("out"))
+    return tmp_path / "run"
 
 
-def kill_when(prepared: Path, reached: Callable[[Progress], bool]) -> Progress:
-    ended = end(FIT, prepared, lambda pid: reached(progress(prepared)), signal.SIGKILL)
+def results(folder: Path) -> dict[str, bytes]:
+    wanted = ("checkpoint.safetensors", "metrics.json", "result.json", "result.md")
+    return {name: (folder / "out" / name).read_bytes() for name in wanted}
+
+
+def kill(prepared: Path, reached: Callable[[], bool]) -> Progress:
+    """Kill -9 a fit once `reached`, and return how far it was."""
+    ended = end(FIT, prepared, lambda pid: reached(), signal.SIGKILL)
     assert ended.code == -signal.SIGKILL and not (prepared / "out").exists()
     for folder in half_written(prepared):  # nobody can tidy up after kill -9
         shutil.rmtree(folder)
@@ -109,54 +129,45 @@ def kill_when(prepared: Path, reached: Callable[[Progress], bool]) -> Progress:
 
 
 def test_a_killed_fit_goes_on_where_it_stood_and_ends_in_the_same_bytes(
-    prepared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    whole: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Killed within an epoch of each stage, interrupted between, and at last equal to a run in one go."""
-    num_epochs = 30
-    write_config(prepared, epochs=num_epochs, schedule="constant", checkpoint_steps=2, train_context_only=False)
-    monkeypatch.chdir(prepared)
-    assert main(FIT[3:]) == 0  # in this process: Lightning takes seconds to import
-    whole = {name: (prepared / "out" / name).read_bytes() for name in ("checkpoint.safetensors", "metrics.json")}
-    shutil.rmtree(prepared / "out")
-    capsys.readouterr()
 
-    first = kill_when(prepared, lambda now: now.epoch >= 2 and now.step > 0)
-    assert first.stage == "A" and 2 <= first.epoch < num_epochs - 4
+    def within(stage: str) -> Callable[[], bool]:
+        return lambda: progress(prepared)[::2] > (stage, 0)
+
+    first = kill(prepared, within("A"))
+    assert first.stage == "A"
     ended = end(FIT, prepared, lambda pid: progress(prepared).epoch >= first.epoch + 2, signal.SIGINT)
     assert_interrupted(ended)
     assert f"Epoch {first.epoch}:" in ended.errors and f"Epoch {first.epoch - 1}:" not in ended.errors
     assert not half_written(prepared) and not (prepared / "out").exists()
-    second = kill_when(prepared, lambda now: now.stage == "B" and now.step > 0)
+    second = kill(prepared, within("B"))
     assert second.stage == "B"
 
-    assert main(FIT[3:]) == 0
-    done = capsys.readouterr()
-    assert f"Epoch {second.epoch}:" in done.err and f"Epoch {second.epoch - 1}:" not in done.err
-    assert {name: (prepared / "out" / name).read_bytes() for name in whole} == whole
-    metrics = read_json(prepared / "out" / "metrics.json")
-    assert [row["epoch"] for row in metrics["history"]] == list(range(num_epochs))
-    assert "| this run, video head" in done.out and "drawn at random by a test" in done.out
-    assert names(prepared) == {"config.toml", "data", "out"}
-
-
-def test_kills_at_random_moments_change_nothing(prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    write_config(prepared, epochs=12, checkpoint_steps=1, train_context_only=False)
     monkeypatch.chdir(prepared)
     assert main(FIT[3:]) == 0
-    whole = {name: (prepared / "out" / name).read_bytes() for name in ("checkpoint.safetensors", "metrics.json")}
-    shutil.rmtree(prepared / "out")
-    moments = random.Random()
-    for _ in range(3):
-        until = time.monotonic() + moments.uniform(0.0, 1.5)
-        started = list(prepared.glob(".out.resume-*/mdst/A/last.ckpt"))
-        with contextlib.suppress(AssertionError):  # it may end before its moment comes
+    done = capsys.readouterr()
+    assert f"Stage B, Epoch {second.epoch}:" in done.err and f"Epoch {second.epoch - 1}:" not in done.err
+    assert "Stage A" not in done.err
+    assert results(prepared) == results(whole)
+    assert "| this run, video head" in done.out and "drawn at random by a test" in done.out
+    assert names(prepared) == {"config.toml", "data", "out"}
+    metrics = read_json(prepared / "out" / "metrics.json")
+    assert [row["epoch"] for row in metrics["history"]] == list(range(NUM_EPOCHS))
 
-            def late(pid: int, until: float = until) -> bool:
-                return bool(started or progress(prepared).stage) and time.monotonic() > until
 
-            kill = end(FIT, prepared, late, signal.SIGKILL)
-            assert kill.code == -signal.SIGKILL
-        for folder in half_written(prepared):
-            shutil.rmtree(folder)
+def test_kills_at_random_moments_change_nothing(whole: Path, prepared: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for _ in range(2):
+        before, wait_s = progress(prepared), random.uniform(0.0, 0.5)
+        moved: list[float] = []
+
+        def late(before: Progress = before, wait_s: float = wait_s, moved: list[float] = moved) -> bool:
+            if not moved and progress(prepared) != before:
+                moved.append(time.monotonic())
+            return bool(moved) and time.monotonic() > moved[0] + wait_s
+
+        kill(prepared, late)
+    monkeypatch.chdir(prepared)
     assert main(FIT[3:]) == 0
-    assert {name: (prepared / "out" / name).read_bytes() for name in whole} == whole
+    assert results(prepared) == results(whole)
