@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from export.trace import Array
-from lava_runtime.fused.kernels.compiling import compiled
+from hardware_profiles.compiling import compiled
 
 
 @compiled

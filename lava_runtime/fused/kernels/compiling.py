@@ -1,27 +1,13 @@
-"""How a loop is compiled: once per machine, kept on disk where that can be written."""
+"""Loops that differ by the types of their arguments."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import TypeVar
 
-from numba import njit
 from numba.extending import overload
 
 F = TypeVar("F", bound=Callable[..., object])
-
-
-def compiled(function: F) -> F:
-    """Compile a loop when it is first called; later processes load it from the cache beside its module.
-
-    One thread: batches are spread over the cores as shards, and threads do not survive Lava's forks.
-    No fast mathematics: floats are added and multiplied as written, without contraction.
-    """
-    try:
-        kernel: F = njit(cache=True)(function)
-    except RuntimeError:  # neither the package's folder nor the user's cache can be written
-        kernel = njit(function)
-    return kernel
 
 
 def chosen_by_type(function: Callable[..., object]) -> Callable[[F], F]:

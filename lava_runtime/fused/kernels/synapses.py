@@ -11,8 +11,9 @@ import numpy as np
 from numba import types
 
 from export.trace import Array
+from hardware_profiles.compiling import compiled
 
-from .compiling import chosen_by_type, compiled
+from .compiling import chosen_by_type
 
 INT16_EVENTS = 255
 """int8 weights within ±128 that int16 can add without wrapping."""

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from lava_runtime.fused.kernels.compiling import compiled
+from hardware_profiles.compiling import compiled
 from lava_runtime.fused.kernels.neurons import leaked
 from lava_runtime.fused.kernels.synapses import weighed
 
