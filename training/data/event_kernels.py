@@ -59,9 +59,7 @@ def crossings(size: Any, contrast: Any) -> Any:
 
 
 @compiled
-def count_crossings(
-    level_q: Ints, drift_q: Any, reference_q: Ints, on_q: Any, off_q: Any, counts: Ints
-) -> int:
+def count_crossings(level_q: Ints, drift_q: Any, reference_q: Ints, on_q: Any, off_q: Any, counts: Ints) -> int:
     """Add ⌊|level + drift − R| / C⌋ to the counts `[2, P]` and move R by as many thresholds, the same C for all pixels.
 
     Returns:
@@ -80,7 +78,7 @@ def count_crossings(
         num_on[p] += number if rises else np.int32(0)
         num_off[p] += np.int32(0) if rises else number
         extent = np.int32(extent | np.int32(level ^ np.int32(level >> 31)))
-    return extent
+    return int(extent)
 
 
 @compiled
@@ -102,7 +100,7 @@ def count_crossings_mismatched(
         num_on[p] += number if rises else np.int32(0)
         num_off[p] += np.int32(0) if rises else number
         extent = np.int32(extent | np.int32(level ^ np.int32(level >> 31)))
-    return extent
+    return int(extent)
 
 
 @compiled
@@ -209,9 +207,7 @@ def count_listed(pixel: Ints, polarity: NDArray[np.uint8], counts: Ints) -> None
 
 
 @compiled
-def number_of_crossings(
-    target_q: Ints, drift_q: Any, reference_q: Ints, on_q: Ints, off_q: Ints
-) -> int:
+def number_of_crossings(target_q: Ints, drift_q: Any, reference_q: Ints, on_q: Ints, off_q: Ints) -> int:
     """Return how many events a step has, without moving anything; arguments as for `list_crossings`."""
     each_on, each_off = on_q.shape[0] > 1, off_q.shape[0] > 1
     total = 0

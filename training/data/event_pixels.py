@@ -5,7 +5,7 @@ The rule is in `events`, the loops are in `event_kernels`. Memory does not grow 
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,6 +41,10 @@ class Events(NamedTuple):
     polarity: NDArray[np.uint8]
     time_us: NDArray[np.int64]
 
+    def take(self, chosen: slice | NDArray[np.bool_]) -> Events:
+        """Return the events chosen, in the same order."""
+        return Events(self.pixel[chosen], self.polarity[chosen], self.time_us[chosen])
+
 
 class EventGenerator:
     """Reference levels, last levels and last time of all pixels, and when each last emitted an event.
@@ -53,7 +57,7 @@ class EventGenerator:
 
     def __init__(
         self,
-        level_q: NDArray[np.integer],
+        level_q: NDArray[np.integer[Any]],
         time_us: int,
         *,
         contrast_on_q: int,
@@ -87,7 +91,7 @@ class EventGenerator:
         self._waiting: Events | None = None
         self._cut_q: NDArray[np.int32] | None = None
 
-    def step(self, level_q: NDArray[np.integer], time_us: int) -> Events:
+    def step(self, level_q: NDArray[np.integer[Any]], time_us: int) -> Events:
         """Advance to the next frame and return the events on the way to it.
 
         Args:
@@ -98,13 +102,14 @@ class EventGenerator:
             ConfigError: more than 2^26 events.
         """
         target_q = _checked(level_q)
+        assert target_q.min(initial=0) > -MAX_LEVEL_Q and target_q.max(initial=0) < MAX_LEVEL_Q
         start_us, end_us = self.time_us, self._next_us(time_us)
         drift_q = self._drift_q(end_us)
         shot_us = NONE_US
         if self.noise is not None and self.noise.shot_hz:
             shot_us = self.noise.shots_us(self.frame, len(target_q), start_us, end_us)
-        thresholds = self.contrast_q
-        most = kernels.number_of_crossings(target_q, drift_q, self.reference_q, *thresholds) + np.count_nonzero(shot_us)
+        on_q, off_q = self.contrast_q
+        most = kernels.number_of_crossings(target_q, drift_q, self.reference_q, on_q, off_q) + np.count_nonzero(shot_us)
         if most > MAX_EVENTS_PER_STEP:
             raise ConfigError(
                 f"{most} events between two frames, allowed are {MAX_EVENTS_PER_STEP}; raise contrast_on and "
@@ -112,13 +117,13 @@ class EventGenerator:
             )
         events = Events(np.empty(most, np.int32), np.empty(most, np.uint8), np.empty(most, np.int64))
         listed = kernels.list_crossings(
-            self.level_q, target_q, drift_q, self.reference_q, *thresholds, start_us, end_us, shot_us,
-            self.refractory_us, self.last_us, *events,
+            self.level_q, target_q, drift_q, self.reference_q, on_q, off_q, start_us, end_us, shot_us,
+            self.refractory_us, self.last_us, events.pixel, events.polarity, events.time_us,
         )  # fmt: skip
         self._settle(target_q, end_us, drift_q)
-        return Events(*(array[:listed] for array in events))
+        return events.take(slice(listed))
 
-    def count(self, level_q: NDArray[np.integer], time_us: int, until_us: int, counts: NDArray[np.int32]) -> None:
+    def count(self, level_q: NDArray[np.integer[Any]], time_us: int, until_us: int, counts: NDArray[np.int32]) -> None:
         """Add the events on the way to the next frame, up to and with `until_us`, to `counts`.
 
         Called with rising `until_us`, each call adds what is new; with `until_us` = `time_us` the frame is done.
@@ -150,13 +155,14 @@ class EventGenerator:
         self._settle(target_q, end_us, drift_q)
 
     def _count_listed(
-        self, level_q: NDArray[np.integer], time_us: int, until_us: int, counts: NDArray[np.int32]
+        self, level_q: NDArray[np.integer[Any]], time_us: int, until_us: int, counts: NDArray[np.int32]
     ) -> None:
         """Count by the events themselves; those later than `until_us` wait for the next call."""
         events = self.step(level_q, time_us) if self._waiting is None else self._waiting
         due = events.time_us <= until_us
-        kernels.count_listed(events.pixel[due], events.polarity[due], counts)
-        self._waiting = None if until_us == time_us else Events(*(array[~due] for array in events))
+        new = events.take(due)
+        kernels.count_listed(new.pixel, new.polarity, counts)
+        self._waiting = None if until_us == time_us else events.take(~due)
 
     def _cross(self, level_q: NDArray[np.int32], drift_q: np.int32, counts: NDArray[np.int32]) -> None:
         on_q, off_q = self.contrast_q
@@ -181,10 +187,10 @@ class EventGenerator:
         self.frame += 1
 
 
-def _checked(level_q: NDArray[np.integer]) -> NDArray[np.int32]:
+def _checked(level_q: NDArray[np.integer[Any]]) -> NDArray[np.int32]:
     """Return levels as int32, a new array for any other type; those of int32 are checked where they are counted."""
     assert level_q.ndim == 1
     if level_q.dtype == np.int32:
-        return level_q
-    assert -MAX_LEVEL_Q < level_q.min(initial=0) and level_q.max(initial=0) < MAX_LEVEL_Q
+        return level_q.astype(np.int32, copy=False)
+    assert level_q.min(initial=0) > -MAX_LEVEL_Q and level_q.max(initial=0) < MAX_LEVEL_Q
     return level_q.astype(np.int32)

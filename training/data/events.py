@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from itertools import groupby
 from operator import attrgetter
-from typing import Generic, NamedTuple, TypeVar
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -156,9 +156,9 @@ def log_intensity_q(
         int32 of the frames' shape without the last axis.
     """
     level_q = np.empty(frames.shape[:-1], np.int32) if out is None else out
-    weights = (np.int32(weight) for weight in LUMA_WEIGHTS)
+    red, green, blue = (np.int32(weight) for weight in LUMA_WEIGHTS)
     rgb = np.ascontiguousarray(frames).reshape(-1)
-    kernels.look_up_levels(rgb, log_table_q(log_eps), *weights, level_q.reshape(-1))
+    kernels.look_up_levels(rgb, log_table_q(log_eps), red, green, blue, level_q.reshape(-1))
     return level_q
 
 
@@ -219,7 +219,7 @@ def bin_pieces(
 
 
 def count_events(
-    level_q: Iterable[NDArray[np.integer]],
+    level_q: Iterable[NDArray[np.integer[Any]]],
     times_us: Iterable[int],
     *,
     contrast_on: float,
@@ -291,7 +291,12 @@ def visual_spikes(
 
 
 def _started(
-    frames: Iterable[NDArray[np.uint8]], times_us: Iterable[int], config: EventConfig, *, num_bins: int, duration_us: int
+    frames: Iterable[NDArray[np.uint8]],
+    times_us: Iterable[int],
+    config: EventConfig,
+    *,
+    num_bins: int,
+    duration_us: int,
 ) -> tuple[EventGenerator, Iterator[Piece[NDArray[np.int32]]]]:
     """Return the pixels at the first frame, and the pieces of what follows, as levels."""
     levels = _levels(frames, config.log_eps)
@@ -308,6 +313,6 @@ def _levels(frames: Iterable[NDArray[np.uint8]], log_eps: float) -> Iterator[NDA
         yield newer.reshape(-1)
 
 
-def binarise(counts: NDArray[np.integer], min_events: int) -> NDArray[np.uint8]:
+def binarise(counts: NDArray[np.integer[Any]], min_events: int) -> NDArray[np.uint8]:
     """Return spikes uint8 `[T, N]`: 1 where `counts` `[T, ...]` holds at least `min_events`."""
     return (counts >= min_events).reshape(len(counts), -1).astype(np.uint8)

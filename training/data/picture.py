@@ -34,7 +34,7 @@ SOUND_BINS_PER_COLUMN = 16
 DPI = 96
 
 
-def polarity_image(counts: NDArray[np.integer]) -> NDArray[np.float64]:
+def polarity_image(counts: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     """Colour event counts `[2, H, W]`: ON blue, OFF red, both mixed, none white; RGB `[H, W, 3]`, 0..1."""
     strength = np.minimum(counts / FULL_COLOUR_EVENTS, 1.0)[..., None]
     image = 1 - strength[ON] * (1 - ON_RGB) - strength[OFF] * (1 - OFF_RGB)

@@ -14,9 +14,7 @@ import numpy as np
 from numba import types
 
 from export.trace import Array
-from hardware_profiles.compiling import compiled
-
-from .compiling import chosen_by_type
+from hardware_profiles.compiling import chosen_by_type, compiled
 
 NONE, ZERO, SUBTRACT, CLEAR, FORGET = 0, 1, 2, 3, 4
 """Resets, as numbers that a compiled loop can compare; FORGET clears what spikes, at once, and never owes a reset."""

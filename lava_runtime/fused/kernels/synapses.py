@@ -11,9 +11,7 @@ import numpy as np
 from numba import types
 
 from export.trace import Array
-from hardware_profiles.compiling import compiled
-
-from .compiling import chosen_by_type
+from hardware_profiles.compiling import chosen_by_type, compiled
 
 INT16_EVENTS = 255
 """int8 weights within ±128 that int16 can add without wrapping."""

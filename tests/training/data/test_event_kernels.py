@@ -68,10 +68,13 @@ def test_cut_levels_are_exact(whole_us):
 
 def test_the_extent_tells_levels_out_of_range():
     counts = np.zeros((2, 40), np.int32)
-    for value, inside in ((MAX_LEVEL_Q - 1, True), (-MAX_LEVEL_Q, True), (MAX_LEVEL_Q, False), (-MAX_LEVEL_Q - 1, False)):
+    for value, inside in (
+        (MAX_LEVEL_Q - 1, True),
+        (-MAX_LEVEL_Q, True),
+        (MAX_LEVEL_Q, False),
+        (-MAX_LEVEL_Q - 1, False),
+    ):
         level_q = np.zeros(40, np.int32)
         level_q[37] = value
-        extent = count_crossings(
-            level_q, np.int32(0), np.zeros(40, np.int32), np.int32(1000), np.int32(1000), counts
-        )
+        extent = count_crossings(level_q, np.int32(0), np.zeros(40, np.int32), np.int32(1000), np.int32(1000), counts)
         assert (extent < MAX_LEVEL_Q) == inside

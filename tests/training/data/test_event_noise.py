@@ -1,5 +1,7 @@
 """Noise of the pixels: the rule with noise against the slow reference, rates, and independence of how it is cut."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 
@@ -43,7 +45,7 @@ def test_every_event_equals_the_slow_reference_on_levels_that_rise(name, refract
     risen = level_q + np.array([[time_us * noise.leak_q_per_s // 1_000_000] for time_us in TIMES_US])
     shots = [[] for _ in range(NUM_PIXELS)]
     if noise.shot_hz:
-        for frame, (start_us, end_us) in enumerate(zip(TIMES_US, TIMES_US[1:], strict=False)):
+        for frame, (start_us, end_us) in enumerate(pairwise(TIMES_US)):
             for pixel, signed_us in enumerate(noise.shots_us(frame, NUM_PIXELS, start_us, end_us).tolist()):
                 assert signed_us == 0 or start_us < abs(signed_us) <= end_us
                 shots[pixel] += [(int(signed_us < 0), abs(signed_us))] if signed_us else []

@@ -1,4 +1,4 @@
-"""Events of tensors: the integers of the compiled loops, whatever the bins and the noise; on a GPU where there is one."""
+"""Events of tensors: the integers of the compiled loops, whatever the bins and the noise."""
 
 import numpy as np
 import pytest

@@ -63,9 +63,7 @@ def test_a_large_frame_equals_the_slow_reference():
     levels = rng.integers(-60_000, 60_000, (4, 2500))
     times_us = [0, 33_367, 66_733, 100_100]
     for refractory_us in (0, 9000):
-        pixels = EventGenerator(
-            levels[0], 0, contrast_on_q=13_107, contrast_off_q=9830, refractory_us=refractory_us
-        )
+        pixels = EventGenerator(levels[0], 0, contrast_on_q=13_107, contrast_off_q=9830, refractory_us=refractory_us)
         got = by_pixel(run(pixels, levels, times_us), 2500)
         expected = [slow_events(c, times_us, 13_107, 9830, refractory_us=refractory_us) for c in levels.T.tolist()]
         assert got == expected
@@ -134,7 +132,9 @@ def test_sequence_derived_by_hand():
     # 2900→3000: exactly 3000: fires (tie) at the frame's own time, 300 µs; reference 3000.
     # 3000→-1500: 1000, -1000 at 300+ceil(20/45·100)=345 and 300+ceil(40/45·100)=389 µs; reference -1000.
     pixels = EventGenerator(np.array([0]), 0, contrast_on_q=1000, contrast_off_q=2000)
-    steps = [pixels.step(np.array([level]), time) for level, time in ((2500, 100), (2900, 200), (3000, 300), (-1500, 400))]
+    steps = [
+        pixels.step(np.array([level]), time) for level, time in ((2500, 100), (2900, 200), (3000, 300), (-1500, 400))
+    ]
     assert [list(zip(s.polarity.tolist(), s.time_us.tolist(), strict=True)) for s in steps] == [
         [(0, 40), (0, 80)],
         [],
