@@ -24,14 +24,16 @@ BLOCK = 1024
 
 @compiled
 def look_up_levels(rgb: NDArray[np.uint8], table_q: Ints, red: Any, green: Any, blue: Any, level_q: Ints) -> None:
-    """Write table[red·R + green·G + blue·B] for pixels uint8 `[P·3]` into `level_q` `[P]`; weights are int32."""
+    """Write table[red·R + green·G + blue·B] for pixels uint8 `[P·3]` into `level_q` `[P]`; the weights sum to 256."""
+    luma = np.empty(BLOCK, np.uint16)
     for start in range(0, level_q.shape[0], BLOCK):
         block = level_q[start : start + BLOCK]
         pixels = rgb[3 * start : 3 * start + 3 * BLOCK]
         for p in range(block.shape[0]):
-            block[p] = np.int32(red * pixels[3 * p]) + np.int32(green * pixels[3 * p + 1] + blue * pixels[3 * p + 2])
+            warm = np.uint16(np.uint16(red * pixels[3 * p]) + np.uint16(green * pixels[3 * p + 1]))
+            luma[p] = np.uint16(warm + np.uint16(blue * pixels[3 * p + 2]))
         for p in range(block.shape[0]):
-            block[p] = table_q[block[p]]
+            block[p] = table_q[luma[p]]
 
 
 @compiled
@@ -59,8 +61,12 @@ def crossings(size: Any, contrast: Any) -> Any:
 
 
 @compiled
-def count_crossings(level_q: Ints, drift_q: Any, reference_q: Ints, on_q: Any, off_q: Any, counts: Ints) -> int:
+def count_crossings(
+    level_q: Ints, drift_q: Any, reference_q: Ints, on_q: Any, off_q: Any, counts: Ints, add: bool
+) -> int:
     """Add ⌊|level + drift − R| / C⌋ to the counts `[2, P]` and move R by as many thresholds, the same C for all pixels.
+
+    Without `add` the counts are written, whatever was there before: new memory is touched once less.
 
     Returns:
         All levels' L or −L − 1, whichever is not negative, joined by or: below 2^24 if every level is within its bound.
@@ -75,15 +81,19 @@ def count_crossings(level_q: Ints, drift_q: Any, reference_q: Ints, on_q: Any, o
         number = crossings(np.int32(abs(change)), contrast)
         moved = np.int32(number * contrast)
         reference_q[p] += moved if rises else -moved
-        num_on[p] += number if rises else np.int32(0)
-        num_off[p] += np.int32(0) if rises else number
+        on_here, off_here = (number, np.int32(0)) if rises else (np.int32(0), number)
+        if add:
+            num_on[p] += on_here
+            num_off[p] += off_here
+        else:
+            num_on[p], num_off[p] = on_here, off_here
         extent = np.int32(extent | np.int32(level ^ np.int32(level >> 31)))
     return int(extent)
 
 
 @compiled
 def count_crossings_mismatched(
-    level_q: Ints, drift_q: Any, reference_q: Ints, on_q: Ints, off_q: Ints, counts: Ints
+    level_q: Ints, drift_q: Any, reference_q: Ints, on_q: Ints, off_q: Ints, counts: Ints, add: bool
 ) -> int:
     """Do the same with thresholds of each pixel's own, int32 `[P]`."""
     num_on, num_off = counts[0], counts[1]
@@ -97,8 +107,12 @@ def count_crossings_mismatched(
         number = crossings(np.int32(abs(change)), contrast)
         moved = np.int32(number * contrast)
         reference_q[p] += moved if rises else -moved
-        num_on[p] += number if rises else np.int32(0)
-        num_off[p] += np.int32(0) if rises else number
+        on_here, off_here = (number, np.int32(0)) if rises else (np.int32(0), number)
+        if add:
+            num_on[p] += on_here
+            num_off[p] += off_here
+        else:
+            num_on[p], num_off[p] = on_here, off_here
         extent = np.int32(extent | np.int32(level ^ np.int32(level >> 31)))
     return int(extent)
 

@@ -123,7 +123,15 @@ class EventGenerator:
         self._settle(target_q, end_us, drift_q)
         return events.take(slice(listed))
 
-    def count(self, level_q: NDArray[np.integer[Any]], time_us: int, until_us: int, counts: NDArray[np.int32]) -> None:
+    def count(
+        self,
+        level_q: NDArray[np.integer[Any]],
+        time_us: int,
+        until_us: int,
+        counts: NDArray[np.int32],
+        *,
+        add: bool = True,
+    ) -> None:
         """Add the events on the way to the next frame, up to and with `until_us`, to `counts`.
 
         Called with rising `until_us`, each call adds what is new; with `until_us` = `time_us` the frame is done.
@@ -136,9 +144,12 @@ class EventGenerator:
             level_q: integer `[P]`, log intensity of that frame.
             time_us: its time.
             until_us: later than the previous frame, at most `time_us`.
-            counts: int32 `[2, P]`, ON and OFF; added to.
+            counts: int32 `[2, P]`, ON and OFF.
+            add: whether to add to what `counts` holds, or to write over it.
         """
         if self.refractory_us or (self.noise is not None and self.noise.shot_hz):
+            if not add:
+                counts[...] = 0
             self._count_listed(level_q, time_us, until_us, counts)
             return
         target_q = _checked(level_q)
@@ -149,9 +160,9 @@ class EventGenerator:
             if self._cut_q is None:
                 self._cut_q = np.empty_like(self.level_q)
             kernels.cut_levels(self.level_q, target_q, drift_q, until_us - start_us, end_us - start_us, self._cut_q)
-            self._cross(self._cut_q, np.int32(0), counts)
+            self._cross(self._cut_q, np.int32(0), counts, add)
             return
-        self._cross(target_q, drift_q, counts)
+        self._cross(target_q, drift_q, counts, add)
         self._settle(target_q, end_us, drift_q)
 
     def _count_listed(
@@ -164,12 +175,12 @@ class EventGenerator:
         kernels.count_listed(new.pixel, new.polarity, counts)
         self._waiting = None if until_us == time_us else events.take(~due)
 
-    def _cross(self, level_q: NDArray[np.int32], drift_q: np.int32, counts: NDArray[np.int32]) -> None:
+    def _cross(self, level_q: NDArray[np.int32], drift_q: np.int32, counts: NDArray[np.int32], add: bool) -> None:
         on_q, off_q = self.contrast_q
         if len(on_q) == len(off_q) == 1:
-            extent = kernels.count_crossings(level_q, drift_q, self.reference_q, on_q[0], off_q[0], counts)
+            extent = kernels.count_crossings(level_q, drift_q, self.reference_q, on_q[0], off_q[0], counts, add)
         else:
-            extent = kernels.count_crossings_mismatched(level_q, drift_q, self.reference_q, on_q, off_q, counts)
+            extent = kernels.count_crossings_mismatched(level_q, drift_q, self.reference_q, on_q, off_q, counts, add)
         assert extent < MAX_LEVEL_Q
 
     def _next_us(self, time_us: int) -> int:

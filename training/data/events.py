@@ -248,10 +248,7 @@ def count_events(
         contrast_on_q=int(quantise_level(contrast_on)),
         contrast_off_q=int(quantise_level(contrast_off)),
     )
-    counts = np.zeros((num_bins, 2, len(first_q)), np.int32)
-    for piece in bin_pieces(frames, times, num_bins=num_bins, duration_us=duration_us):
-        pixels.count(piece.frame, piece.time_us, piece.until_us, counts[piece.bin])
-    return counts
+    return _counts(pixels, bin_pieces(frames, times, num_bins=num_bins, duration_us=duration_us), num_bins)
 
 
 def visual_event_counts(
@@ -264,10 +261,7 @@ def visual_event_counts(
 ) -> NDArray[np.int32]:
     """Turn RGB frames, each `[H, W, 3]`, into event counts int32 `[T, 2, H·W]`, one frame at a time."""
     pixels, pieces = _started(frames, times_us, config, num_bins=num_bins, duration_us=duration_us)
-    counts = np.zeros((num_bins, 2, len(pixels.level_q)), np.int32)
-    for piece in pieces:
-        pixels.count(piece.frame, piece.time_us, piece.until_us, counts[piece.bin])
-    return counts
+    return _counts(pixels, pieces, num_bins)
 
 
 def visual_spikes(
@@ -282,12 +276,28 @@ def visual_spikes(
     pooled = np.zeros((num_bins, 2, config.cells, config.cells), np.int32)
     counts = np.empty((2, height_px * width_px), np.int32)
     for b, in_bin in groupby(pieces, attrgetter("bin")):
-        counts[...] = 0
-        for piece in in_bin:
-            pixels.count(piece.frame, piece.time_us, piece.until_us, counts)
+        _count_bin(pixels, in_bin, counts)
         patch_px = (height_px // config.cells, width_px // config.cells)
         kernels.add_patches(counts, width_px, patch_px, pooled[b])
     return binarise(pooled, config.min_events)
+
+
+def _counts(pixels: EventGenerator, pieces: Iterable[Piece[Any]], num_bins: int) -> NDArray[np.int32]:
+    """Return the counts of all bins, int32 `[T, 2, P]`."""
+    counts = np.empty((num_bins, 2, len(pixels.level_q)), np.int32)
+    done = 0
+    for b, in_bin in groupby(pieces, attrgetter("bin")):
+        counts[done:b] = 0
+        _count_bin(pixels, in_bin, counts[b])
+        done = b + 1
+    counts[done:] = 0
+    return counts
+
+
+def _count_bin(pixels: EventGenerator, pieces: Iterable[Piece[Any]], counts: NDArray[np.int32]) -> None:
+    """Write the counts `[2, P]` of one bin."""
+    for nth, piece in enumerate(pieces):
+        pixels.count(piece.frame, piece.time_us, piece.until_us, counts, add=nth > 0)
 
 
 def _started(

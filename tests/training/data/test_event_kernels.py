@@ -76,5 +76,7 @@ def test_the_extent_tells_levels_out_of_range():
     ):
         level_q = np.zeros(40, np.int32)
         level_q[37] = value
-        extent = count_crossings(level_q, np.int32(0), np.zeros(40, np.int32), np.int32(1000), np.int32(1000), counts)
+        extent = count_crossings(
+            level_q, np.int32(0), np.zeros(40, np.int32), np.int32(1000), np.int32(1000), counts, True
+        )
         assert (extent < MAX_LEVEL_Q) == inside
