@@ -81,12 +81,14 @@ def count_crossings(
         number = crossings(np.int32(abs(change)), contrast)
         moved = np.int32(number * contrast)
         reference_q[p] += moved if rises else -moved
-        on_here, off_here = (number, np.int32(0)) if rises else (np.int32(0), number)
+        on_here = number if rises else np.int32(0)
+        off_here = np.int32(0) if rises else number
         if add:
             num_on[p] += on_here
             num_off[p] += off_here
         else:
-            num_on[p], num_off[p] = on_here, off_here
+            num_on[p] = on_here
+            num_off[p] = off_here
         extent = np.int32(extent | np.int32(level ^ np.int32(level >> 31)))
     return int(extent)
 
@@ -107,12 +109,14 @@ def count_crossings_mismatched(
         number = crossings(np.int32(abs(change)), contrast)
         moved = np.int32(number * contrast)
         reference_q[p] += moved if rises else -moved
-        on_here, off_here = (number, np.int32(0)) if rises else (np.int32(0), number)
+        on_here = number if rises else np.int32(0)
+        off_here = np.int32(0) if rises else number
         if add:
             num_on[p] += on_here
             num_off[p] += off_here
         else:
-            num_on[p], num_off[p] = on_here, off_here
+            num_on[p] = on_here
+            num_off[p] = off_here
         extent = np.int32(extent | np.int32(level ^ np.int32(level >> 31)))
     return int(extent)
 
