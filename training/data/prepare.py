@@ -19,7 +19,8 @@ from ..errors import TrainingError, VideoError
 from .audio import AudioConfig, audio_features
 from .classes import CLASSES_FILE, PARTITION_SPLIT, UNSTATED_ORIGIN, ClassTable, read_classes
 from .dataset import DATASET_FILE, UNLABELLED, ClipFeatures, DatasetWriter
-from .events import MAX_EVENTS_PER_STEP, EventConfig, event_bins, visual_spikes
+from .event_pixels import MAX_EVENTS_PER_STEP
+from .events import EventConfig, event_bins, visual_spikes
 from .video import MICROSECONDS, Clip, VideoConfig, find_videos, load_video
 from .workers import map_clips
 
