@@ -54,9 +54,9 @@ def write_dataset(folder: Path, seed: int = 0) -> Path:
     path = folder / DATASET_FILE
     with h5py.File(path, "w") as file:
         writer = DatasetWriter(file, {"duration_s": 0.0}, classes)
-        for partition, split in PARTITION_SPLIT.items():
-            for label in np.flatnonzero(np.asarray(classes.splits) == split):
-                for number in range(CLIPS[partition]):
+        for partition, num_clips in CLIPS.items():
+            for label in np.flatnonzero(np.isin(classes.splits, PARTITION_SPLIT[partition])):
+                for number in range(num_clips):
                     features = clip(rng, *divmod(int(label), GROUPS))
                     writer.append(partition, features, int(label), f"{partition}/{label}/{number}.mp4")
     return path

@@ -20,8 +20,8 @@ from training.protocol import chance
 
 from .separable import NUM_BINS, SIZES, clip, model_config, table, training_config, write_dataset
 
-NUM_TEST = 32
-"""4 clips of 6 seen and of 2 unseen classes."""
+NUM_TEST = 36
+"""4 clips of 6 seen classes, of 1 that validation holds out, and of 2 unseen ones."""
 
 
 @pytest.fixture(scope="module")
@@ -135,7 +135,7 @@ def test_scoring_the_checkpoints_embeddings_gives_the_test_scores(
     assert other["world"] == "unnamed" and other["ZSL"] < same["ZSL"]
     assert result["chance"] == vars(chance(6, 2)) == {"S": 12.5, "U": 12.5, "HM": 12.5, "ZSL": 50.0}
     assert result["context_only"] == metrics["context_only"]
-    assert result["notes"][0].startswith("32 test clips")
+    assert result["notes"][0].startswith("36 test clips: ")
     assert read_json(tmp_path / "accuracy.json") == result
 
 
@@ -153,11 +153,11 @@ GOOD = np.zeros((NUM_TEST, 8), np.float32)
 @pytest.mark.parametrize(
     ("embedding", "message"),
     [
-        (GOOD[:-1], r"embedding is float32 \(31, 8\), allowed are numbers \(32, 8\); run this network on all clips"),
+        (GOOD[:-1], r"embedding is float32 \(35, 8\), allowed are numbers \(36, 8\); run this network on all clips"),
         (GOOD[0], r"embedding is float32 \(8,\)"),
         (np.where(np.arange(8) == 3, np.nan, GOOD).astype(np.float32), "holds NaN or infinite values"),
-        (GOOD[:, :1], r"embedding is float32 \(32, 1\)"),
-        (np.full((32, 8), b"1"), r"embedding is \|S1 \(32, 8\)"),
+        (GOOD[:, :1], r"embedding is float32 \(36, 1\)"),
+        (np.full((36, 8), b"1"), r"embedding is \|S1 \(36, 8\)"),
         (None, "no array 'embedding'; run export or lava_runtime on this network"),
     ],
 )
