@@ -17,13 +17,13 @@ from hardware_profiles.artifact import atomic_file
 
 from .errors import ExportError
 
-FORMAT = "axonport-checkpoint-1"
 MAX_BYTES = 8 << 30
 
 
 def save_checkpoint(path: Path, state: Mapping[str, torch.Tensor], config: Mapping[str, Any]) -> None:
-    """Write weights and their configuration as one safetensors file, atomically."""
-    metadata = {"format": FORMAT, "config": json.dumps(dict(config), sort_keys=True)}
+    """Write weights and their configuration as one safetensors file, atomically; equal content is equal bytes."""
+    # a single entry: safetensors writes several in an order of its own, and equal weights shall be equal bytes
+    metadata = {"config": json.dumps(dict(config), sort_keys=True)}
     tensors = {name: tensor.detach().cpu().contiguous().clone() for name, tensor in state.items()}
     with atomic_file(path) as work:
         safetensors.torch.save_file(tensors, str(work), metadata=metadata)

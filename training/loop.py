@@ -292,6 +292,19 @@ class _ProgressBar(TQDMProgressBar):
         with contextlib.redirect_stdout(sys.stderr):
             return super().init_train_tqdm()
 
+    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
+        super().on_train_start(trainer, module)
+        if module.step:  # resumed within an epoch, whose start is not announced again
+            self._describe(trainer, module)
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
+        super().on_train_epoch_start(trainer, module)
+        self._describe(trainer, module)
+
+    def _describe(self, trainer: pl.Trainer, module: Any) -> None:
+        self.train_progress_bar.total = len(module.order)
+        self.train_progress_bar.set_description(f"Stage {module.task.stage}, Epoch {len(module.history)}")
+
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
         """Close the bar; left open, it would be drawn again below the command's last line."""
         with contextlib.suppress(TypeError):  # no bar was opened yet

@@ -56,6 +56,7 @@ def run_score(
     roles = candidates(data, ProtocolConfig(stages=metrics["stages"]))
     label = np.concatenate([data.load(name).label for name in PAIRS[pair]])
     class_embedding = embed_classes(model, data.attributes)
+    num_scored = np.isin(label, np.concatenate(roles)).sum()
     rows = []
     for path in outputs:
         world, embedding = _read_outputs(path, (len(label), class_embedding.shape[1]), pair)
@@ -68,8 +69,8 @@ def run_score(
         "chance": metrics["chance"],
         **({"context_only": baseline} if baseline else {}),
         "notes": [
-            f"{len(label)} clips of {' and '.join(PAIRS[pair])}, {metrics['head']} head; one training seed; data: "
-            f"{metrics['origin']}",
+            f"{num_scored} clips of {' and '.join(PAIRS[pair])}, {metrics['head']} head; "
+            f"one training seed; data: {metrics['origin']}",
             f"offset {metrics['offset']:g} on seen distances, chosen on the validation classes",
         ],
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -13,13 +14,16 @@ from training.data.dataset import DATASET_FILE, ClipFeatures, DatasetWriter
 from training.data.source import InputSizes
 from training.model.config import ModelConfig
 
-NUM_BINS, GROUPS, CHANNELS = 6, 3, 8
+NUM_BINS, GROUPS, CHANNELS = 6, 3, 24
+CELLS, BANDS = 6, 36
+"""2 · 6² visual and 2 · 36 audio channels: 3 groups of 24."""
 SIZES = InputSizes(
-    visual_shape=(GROUPS * CHANNELS,), audio_shape=(GROUPS * CHANNELS,), frame_features=6, audio_features=5,
+    visual_shape=(2, CELLS, CELLS), audio_shape=(2, BANDS), frame_features=6, audio_features=5,
     attributes=6, num_steps=NUM_BINS, dt_s=1 / NUM_BINS,
 )  # fmt: skip
 CLIPS = {"train": 12, "val_seen": 4, "val_unseen": 4, "test_seen": 4, "test_unseen": 4}
 """Clips per class."""
+ORIGIN = "drawn at random by a test"
 UNSEEN = {(0, 2): "val_unseen", (2, 1): "test_unseen", (1, 0): "test_unseen"}
 
 
@@ -31,6 +35,7 @@ def table() -> ClassTable:
         splits=tuple(UNSEEN.get(pair, "seen") for pair in pairs),
         attributes=attributes.astype(np.float32),
         attribute_names=tuple(f"{sense}{k}" for sense in ("sight", "sound") for k in range(GROUPS)),
+        origin=ORIGIN,
     )
 
 
@@ -48,15 +53,15 @@ def clip(rng: np.random.Generator, sight: int, sound: int) -> ClipFeatures:
     )
 
 
-def write_dataset(folder: Path, seed: int = 0) -> Path:
-    """Write `dataset.h5` into a folder and return the file."""
+def write_dataset(folder: Path, seed: int = 0, partitions: Sequence[str] = tuple(CLIPS)) -> Path:
+    """Write `dataset.h5` into a folder and return the file; `flipped_*` have as many clips as `test_*`."""
     rng, classes = np.random.default_rng(seed), table()
     path = folder / DATASET_FILE
     with h5py.File(path, "w") as file:
         writer = DatasetWriter(file, {"duration_s": 0.0}, classes)
-        for partition, num_clips in CLIPS.items():
-            for label in np.flatnonzero(np.isin(classes.splits, PARTITION_SPLIT[partition])):
-                for number in range(num_clips):
+        for partition in partitions:
+            for label in np.flatnonzero(np.isin(np.asarray(classes.splits), PARTITION_SPLIT[partition])):
+                for number in range(CLIPS[partition.replace("flipped", "test")]):
                     features = clip(rng, *divmod(int(label), GROUPS))
                     writer.append(partition, features, int(label), f"{partition}/{label}/{number}.mp4")
     return path
@@ -72,6 +77,6 @@ def model_config(**changes: object) -> ModelConfig:
 
 def training_config(**changes: object) -> TrainingConfig:
     values: dict[str, object] = {
-        "epochs": 8, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 1e-4, "margin": 1.0, "seed": 0,
+        "epochs": 8, "batch_size": 16, "learning_rate": 0.01, "weight_decay": 1e-4, "seed": 0, "accelerator": "cpu",
     }  # fmt: skip
     return TrainingConfig(**{**values, **changes})  # type: ignore[arg-type]
