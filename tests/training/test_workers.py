@@ -9,8 +9,8 @@ from functools import partial
 
 import pytest
 
-from training.data.workers import ITEMS_PER_WORKER, default_workers, map_clips
 from training.errors import TrainingError, VideoError
+from training.workers import ITEMS_PER_WORKER, default_workers, map_in_workers
 
 
 def slow_square(number, *, slowest):
@@ -33,7 +33,7 @@ def die_at(number, *, bad):
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_results_come_in_order(num_workers):
-    results = list(map_clips(partial(slow_square, slowest=0), range(40), num_workers=num_workers, title="t"))
+    results = list(map_in_workers(partial(slow_square, slowest=0), range(40), num_workers=num_workers, title="t"))
     assert [square for square, _ in results] == [number * number for number in range(40)]
     assert (os.getpid() in {pid for _, pid in results}) == (num_workers == 1)
 
@@ -42,21 +42,21 @@ def test_results_come_in_order(num_workers):
 def test_what_a_clip_raises_ends_all(num_workers):
     seen = []
     with pytest.raises(VideoError, match="video 5: broken"):
-        for number in map_clips(partial(fail_at, bad=5), range(1000), num_workers=num_workers, title="t"):
+        for number in map_in_workers(partial(fail_at, bad=5), range(1000), num_workers=num_workers, title="t"):
             seen.append(number)
     assert seen == [0, 1, 2, 3, 4]
 
 
 def test_a_killed_worker_is_one_line():
     with pytest.raises(TrainingError, match="one of 2 was killed, .* run again with --workers 1") as caught:
-        list(map_clips(partial(die_at, bad=3), range(100), num_workers=2, title="t"))
+        list(map_in_workers(partial(die_at, bad=3), range(100), num_workers=2, title="t"))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("num_workers", [0, -1])
 def test_less_than_one_worker(num_workers):
     with pytest.raises(TrainingError, match=f"workers: are {num_workers}, allowed is at least 1"):
-        list(map_clips(abs, [1], num_workers=num_workers, title="t"))
+        list(map_in_workers(abs, [1], num_workers=num_workers, title="t"))
 
 
 def test_few_clips_are_computed_here():
@@ -67,10 +67,10 @@ def test_few_clips_are_computed_here():
 PARENT = """
 import os, sys, time
 from functools import partial
-from training.data.workers import map_clips
+from training.workers import map_in_workers
 
 if __name__ == "__main__":
-    for pid in map_clips(partial(time.sleep), [0.0, 0.0, 60.0, 60.0], num_workers=2, title="t"):
+    for pid in map_in_workers(partial(time.sleep), [0.0, 0.0, 60.0, 60.0], num_workers=2, title="t"):
         print("up", flush=True)
 """
 
