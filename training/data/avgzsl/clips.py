@@ -6,7 +6,7 @@ are 384 MB, and a batch's spikes take milliseconds.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from ...errors import TrainingError
 from ..source import Batch, Int
-from .features import Float, read_pair
+from .features import FeatureFile, Float, read_pair
 from .layout import MODALITIES, STAGE, Layout
 from .surrogate_events import Contrast, fits, piecewise_spikes, ramp_spikes
-from .time_windows import resample
+from .time_windows import Trim
 
 MAX_PARTITION_BYTES = 16 << 30
 """A partition is read into memory whole."""
@@ -42,22 +42,14 @@ class StageFeatures:
     is_averaged: bool
 
 
-def read_stage(
-    layout: Layout,
-    partition: str,
-    classes: Mapping[str, int],
-    *,
-    window: Callable[[int], slice],
-    num_steps: int,
-) -> StageFeatures:
+def read_stage(layout: Layout, partition: str, classes: Mapping[str, int], trim: Trim) -> StageFeatures:
     """Read a partition's classes.
 
     Args:
         layout: of the data set.
         partition: its name.
         classes: class name → label, of the classes that are read; files of others are left.
-        window: number of vectors of a clip → those that are kept, for files that are not averaged.
-        num_steps: T, vectors that such a clip becomes.
+        trim: what becomes of clips in files that are not averaged.
 
     Raises:
         TrainingError: a class without files, damaged or differing files, or more than fits.
@@ -67,36 +59,31 @@ def read_stage(
     label: list[Int] = []
     averaged: set[bool] = set()
     num_bytes = 0
-    for name, place in classes.items():
-        pair = read_pair(
-            {modality: _file_of(files[modality], name, layout, modality, partition) for modality in MODALITIES}
-        )
+    for name, index in classes.items():
+        pair = read_pair({which: _file_of(files[which], name, layout, which, partition) for which in MODALITIES})
+        places = trim.places(len(pair[0].clips), index)
         for modality, file in zip(MODALITIES, pair, strict=True):
             averaged.add(file.is_averaged)
-            vectors = (
-                file.clips
-                if file.is_averaged
-                else [resample(clip[window(len(clip))], num_steps) for clip in file.clips]
-            )
-            pieces[modality].append(np.stack(vectors))
+            pieces[modality].append(_same_length(file, trim, places))
             num_bytes += pieces[modality][-1].nbytes
-        label.append(np.full(len(pair[0].clips), place, np.int64))
+        label.append(np.full(len(places), index, np.int64))
         _check_like_the_first(layout, partition, name, pieces, averaged, num_bytes)
     audio, video = (np.concatenate(pieces[modality]) for modality in MODALITIES)
     return StageFeatures(audio=audio, video=video, label=np.concatenate(label), is_averaged=averaged == {True})
 
 
+def _same_length(file: FeatureFile, trim: Trim, places: NDArray[np.float64]) -> Float:
+    """Return a class's clips, float32 `[n, K, d]`."""
+    if file.is_averaged:
+        return np.stack(file.clips)
+    return np.stack([trim(clip, place) for clip, place in zip(file.clips, places, strict=True)])
+
+
 def _file_of(files: Mapping[str, Path], name: str, layout: Layout, modality: str, partition: str) -> Path:
-    """Return the class's file; ClipClap's files differ from the lists in case."""
-    if name in files:
-        return files[name]
-    alike = [path for stem, path in files.items() if stem.lower() == name.lower()]
-    if len(alike) != 1:
+    if name.lower() not in files:
         folder = layout.feature_folder / modality / STAGE[partition]
-        raise TrainingError(
-            f"{folder}: {len(alike)} files for class '{name}', allowed is one; unpack the features again"
-        )
-    return alike[0]
+        raise TrainingError(f"{folder}: no file for class '{name}'; unpack the features again")
+    return files[name.lower()]
 
 
 def _check_like_the_first(

@@ -36,7 +36,7 @@ PUBLISHED = {
 
 
 def count_on_disk(layout: Layout, *, with_pickles: bool) -> dict[str, dict[str, int]]:
-    """Return stage → class → clips of every stage that has files.
+    """Return stage → class in lower case → clips of every stage that has files.
 
     Args:
         layout: of the data set.
@@ -72,7 +72,7 @@ def differences(name: str, splits: ClassSplits, on_disk: Mapping[str, Mapping[st
     Args:
         name: of the data set.
         splits: its class lists.
-        on_disk: stage → class → clips, see `count_on_disk`.
+        on_disk: stage → class in lower case → clips, see `count_on_disk`.
     """
     return (
         *_lists_that_differ(splits),
@@ -103,11 +103,11 @@ def _files_against_lists(splits: ClassSplits, on_disk: Mapping[str, Mapping[str,
     for stage, listed in splits.listed.items():
         if stage not in on_disk:
             continue  # the union need not be there; a partition that is not is an error when it is read
-        folded = {name.lower(): count for name, count in on_disk[stage].items()}
+        found = on_disk[stage]
         wrong = [
-            f"{name} {folded.get(name.lower(), 0)} of {count}"
+            f"{name} {found.get(name.lower(), 0)} of {count}"
             for name, count in sorted(listed.items())
-            if folded.get(name.lower(), 0) != count and name in splits.stages[stage]
+            if found.get(name.lower(), 0) != count and name in splits.stages[stage]
         ]
         if wrong:
             more = f" and {len(wrong) - 5} more" if len(wrong) > 5 else ""

@@ -82,7 +82,7 @@ class Layout:
         return only_file(self.feature_folder / "text", "word_embeddings_*_normed.npy")
 
     def class_files(self, modality: str, stage: str) -> Mapping[str, Path]:
-        """Return the feature files of a stage by class name, as on disk; empty if the stage has no folder.
+        """Return the feature files of a stage by class name in lower case; empty if the stage has no folder.
 
         Raises:
             TrainingError: an unusable name, a link that leads elsewhere, or two files of one class.
@@ -95,7 +95,7 @@ class Layout:
         for path in sorted(folder.iterdir()):
             if path.suffix not in SUFFIXES:
                 continue
-            name = checked_name(path.stem, str(folder))
+            name = checked_name(path.stem, str(folder)).lower()
             if name in files or len(files) >= MAX_FILES:
                 raise TrainingError(f"{path}: a second file of '{name}', or more than {MAX_FILES}; remove one")
             if path.resolve().parent != inside or not path.is_file():

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-
-import numpy as np
 
 from ...errors import TrainingError
 from ..source import TRAINED_ON, InputSizes, ZeroShotData
@@ -16,7 +13,7 @@ from .counts import count_on_disk, differences
 from .layout import MODALITIES, STAGE, Layout
 from .splits import ClassSplits, read_splits
 from .surrogate_events import Contrast
-from .time_windows import middle_window, random_window
+from .time_windows import Trim
 from .words import read_class_vectors
 
 (TRAIN,) = TRAINED_ON["A"]
@@ -102,20 +99,20 @@ class _Source:
         }
 
     def _read(self, partition: str) -> StageFeatures:
-        classes = {name: self.names.index(name) for name in self.splits.stages[STAGE[partition]]}
-        return read_stage(
-            self.layout, partition, classes, window=self._window(partition), num_steps=self.config.num_steps
-        )
+        """Read a partition; in files that are not averaged, windows are kept as in the field.
 
-    def _window(self, partition: str) -> Callable[[int], slice]:
-        """Return which vectors of a clip are kept: as in the field, a random window in training, else the middle.
-
-        The generator is the partition's own and is drawn from in the order of clips, so that a resumed training sees
-        the same windows again; the field draws anew in every epoch.
+        A random window in training, else the middle. The field draws a new one in every epoch; here a clip keeps its
+        window, so that a resumed training sees the same inputs, and validation clips keep the middle in stage B.
         """
-        if partition != TRAIN:
-            return partial(middle_window, longest=self.config.test_trim)
-        return partial(random_window, longest=self.config.train_trim, generator=np.random.default_rng(self.config.seed))
+        config = self.config
+        is_training = partition == TRAIN
+        trim = Trim(
+            longest=config.train_trim if is_training else config.test_trim,
+            num_parts=config.num_steps,
+            seed=config.seed if is_training else None,
+        )
+        classes = {name: self.names.index(name) for name in self.splits.stages[STAGE[partition]]}
+        return read_stage(self.layout, partition, classes, trim)
 
     def _check_like_training(self, partition: str, features: StageFeatures) -> None:
         for modality in MODALITIES:

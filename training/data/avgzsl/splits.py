@@ -3,6 +3,9 @@
 The txt files decide, as in the field's evaluation (ExplainableML/AVCA-GZSL, `src/dataset.py`: clips of other classes
 are masked out), even where the csv beside names more classes: UCF's `cls_split` holds 6 unseen classes in the txt and 9
 in the csv, ActivityNet's 48 and 50, VGGSound's 64 and 69.
+
+Names are compared without regard to case, as there, and spelt as in all_class.txt: UCF's lists say `HandStandPushups`
+where all_class.txt says `HandstandPushups`.
 """
 
 from __future__ import annotations
@@ -38,7 +41,8 @@ class ClassSplits:
     listed: Mapping[str, Mapping[str, int]]
 
     def __post_init__(self) -> None:
-        unknown = sorted({name for names in self.stages.values() for name in names} - set(self.all_names))
+        named = {name for names in (*self.stages.values(), *self.listed.values()) for name in names}
+        unknown = sorted(named - set(self.all_names))
         if unknown:
             raise TrainingError(f"class split: '{unknown[0]}' is not in all_class.txt; correct one of them")
         train, held_out = set(self.stages[STAGE["train"]]), set(self.stages[STAGE["val_unseen"]])
@@ -74,16 +78,20 @@ def read_splits(layout: Layout) -> ClassSplits:
         TrainingError: missing or malformed files, unusable names, classes on both sides of a split.
     """
     folder = layout.split_folder
-    stages = (*STAGE.values(), UNION)
+    all_names = read_names(layout.set_folder / "class-split" / "all_class.txt")
+    spelt = {name.lower(): name for name in all_names}
+    if len(spelt) != len(all_names):
+        raise TrainingError(f"{layout.set_folder}: class names of all_class.txt that differ in case only; rename them")
+    stages = [stage for stage in (*STAGE.values(), UNION) if stage != UNION or (folder / f"{stage}.txt").is_file()]
     return ClassSplits(
-        all_names=read_names(layout.set_folder / "class-split" / "all_class.txt"),
-        stages={stage: read_names(folder / f"{stage}.txt") for stage in stages if _needed(folder, stage)},
-        listed={stage: count_listed(path) for stage in stages if (path := folder / f"{stage}.csv").is_file()},
+        all_names=all_names,
+        stages={stage: _spelt(read_names(folder / f"{stage}.txt"), spelt) for stage in stages},
+        listed={stage: count_listed(path, spelt) for stage in stages if (path := folder / f"{stage}.csv").is_file()},
     )
 
 
-def _needed(folder: Path, stage: str) -> bool:
-    return stage != UNION or (folder / f"{stage}.txt").is_file()
+def _spelt(names: tuple[str, ...], spelt: Mapping[str, str]) -> tuple[str, ...]:
+    return tuple(sorted(spelt.get(name.lower(), name) for name in names))
 
 
 def read_names(path: Path) -> tuple[str, ...]:
@@ -96,9 +104,15 @@ def read_names(path: Path) -> tuple[str, ...]:
     return tuple(sorted(names))
 
 
-def count_listed(path: Path) -> Mapping[str, int]:
-    """Return clips per class of a stage's csv; columns are found by name, their order differs between data sets."""
-    return Counter(checked_name(row["label"], str(path)) for row in read_csv(path, ("label",)))
+def count_listed(path: Path, spelt: Mapping[str, str]) -> Mapping[str, int]:
+    """Return clips per class of a stage's csv; columns are found by name, their order differs between data sets.
+
+    Args:
+        path: the csv.
+        spelt: name in lower case → name of all_class.txt.
+    """
+    labels = Counter(row["label"].strip() for row in read_csv(path, ("label",)))
+    return {spelt.get(name.lower(), checked_name(name, str(path))): count for name, count in labels.items()}
 
 
 def read_csv(path: Path, columns: tuple[str, ...]) -> list[dict[str, str]]:

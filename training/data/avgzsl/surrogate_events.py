@@ -67,11 +67,12 @@ def ramp_spikes(level_q: NDArray[np.int64], num_steps: int, thresholds_q: tuple[
     """
     num_clips, num_features = level_q.shape
     spikes = np.zeros((num_clips, num_steps, 2, num_features), np.float32)
+    narrow = np.int32 if num_steps * MAX_LEVEL_Q < 1 << 31 else np.int64  # twice as fast, and as exact
     for polarity, sign in ((ON, 1), (OFF, -1)):
-        rise_q = np.maximum(sign * level_q, 0)
+        rise_q = np.maximum(sign * level_q, 0).astype(narrow)
         before = np.zeros_like(rise_q)
         for step in range(num_steps):
-            until = (step + 1) * rise_q // (num_steps * thresholds_q[polarity])
+            until = (step + 1) * rise_q // narrow(num_steps * thresholds_q[polarity])
             np.greater(until, before, out=spikes[:, step, polarity], casting="unsafe")
             before = until
     return spikes.reshape(num_clips, num_steps, 2 * num_features)

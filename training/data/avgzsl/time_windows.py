@@ -2,22 +2,39 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-
-def random_window(num_steps: int, longest: int, generator: np.random.Generator) -> slice:
-    """Return a window of at most `longest` steps at a random place, as the field trims training clips."""
-    start = int(generator.integers(0, max(num_steps - longest, 0) + 1))
-    return slice(start, start + min(num_steps, longest))
+MIDDLE = 0.5
 
 
-def middle_window(num_steps: int, longest: int) -> slice:
-    """Return the middle `longest` steps, as the field trims clips that are judged."""
-    start = max(num_steps - longest, 0) // 2
-    return slice(start, start + min(num_steps, longest))
+@dataclass(frozen=True, kw_only=True)
+class Trim:
+    """How sequences of any length become K vectors.
+
+    Attributes:
+        longest: vectors of a clip that are kept at most.
+        num_parts: K.
+        seed: windows lie at random places, the same in both modalities; None: in the middle.
+    """
+
+    longest: int
+    num_parts: int
+    seed: int | None
+
+    def places(self, num_clips: int, number: int) -> NDArray[np.float64]:
+        """Return where in its clip each window lies, 0 (start) to below 1; `number` tells classes apart."""
+        if self.seed is None:
+            return np.full(num_clips, MIDDLE)
+        return np.random.default_rng((self.seed, number)).random(num_clips)
+
+    def __call__(self, vectors: NDArray[np.float32], place: float) -> NDArray[np.float32]:
+        """Return the window's K vectors, float32 `[K, d]`, of `vectors` `[n, d]`."""
+        start = int(place * (max(len(vectors) - self.longest, 0) + 1))
+        return resample(vectors[start : start + self.longest], self.num_parts)
 
 
 def resample(vectors: NDArray[np.float32], num_parts: int) -> NDArray[np.float32]:

@@ -60,13 +60,14 @@ def keys_by_name(
         TrainingError: a class that no column of names leads to a key.
     """
     for column in NAME_COLUMNS:
-        key = {row["original"]: row[column] for row in rows if column in row}
-        if all(key.get(name) in keys for name in names):
-            return {name: key[name] for name in names}
-    named = {row["original"]: row["manual"] for row in rows}
-    lacking = next(name for name in names if named.get(name) not in keys)
+        key = {row["original"].lower(): row[column] for row in rows if column in row}
+        if all(key.get(name.lower()) in keys for name in names):
+            return {name: key[name.lower()] for name in names}
+    manual = {row["original"].lower(): row["manual"] for row in rows}
+    lacking = next(name for name in names if manual.get(name.lower()) not in keys)
     raise TrainingError(
-        f"{path}: no vector for class '{lacking}' ('{named.get(lacking)}' in the csv of class names); correct the csv"
+        f"{path}: no vector for class '{lacking}' ({manual.get(lacking.lower())!r} in the csv of class names); "
+        "correct the csv"
     )
 
 
