@@ -123,6 +123,11 @@ def _encode(text: Any, encoding: Any) -> bytes:
     return text.encode("latin1")
 
 
+def _empty_bytes() -> bytes:
+    """Return what protocol 2 writes as a call, having no opcode for it."""
+    return b""
+
+
 class _Function:
     """A function of this module, closed against `BUILD`, which would write into its attributes."""
 
@@ -142,6 +147,7 @@ GLOBALS: dict[tuple[str, str], Any] = {
     ("numpy", "ndarray"): _Array,
     ("numpy", "dtype"): _Dtype,
     ("_codecs", "encode"): _Function(_encode),
+    ("__builtin__", "bytes"): _Function(_empty_bytes),
     **{(f"numpy.{core}.multiarray", "_reconstruct"): _Function(_reconstruct) for core in ("core", "_core")},
     **{(f"numpy.{core}.multiarray", "scalar"): _Function(_scalar) for core in ("core", "_core")},
     **{(f"numpy.{core}.numeric", "_frombuffer"): _Function(_frombuffer) for core in ("core", "_core")},

@@ -16,6 +16,7 @@ lies in one bin, which holds ⌊|L[k] − R| / C⌋ events. Both equal `count_ev
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,9 +68,10 @@ def ramp_spikes(level_q: NDArray[np.int64], num_steps: int, thresholds_q: tuple[
     """
     num_clips, num_features = level_q.shape
     spikes = np.zeros((num_clips, num_steps, 2, num_features), np.float32)
-    narrow = np.int32 if num_steps * MAX_LEVEL_Q < 1 << 31 else np.int64  # twice as fast, and as exact
+    # half the width is as exact where the products fit, and faster
+    narrow: type[np.int32] | type[np.int64] = np.int32 if num_steps * MAX_LEVEL_Q < 1 << 31 else np.int64
     for polarity, sign in ((ON, 1), (OFF, -1)):
-        rise_q = np.maximum(sign * level_q, 0).astype(narrow)
+        rise_q: NDArray[Any] = np.maximum(sign * level_q, 0).astype(narrow)
         before = np.zeros_like(rise_q)
         for step in range(num_steps):
             until = (step + 1) * rise_q // narrow(num_steps * thresholds_q[polarity])
