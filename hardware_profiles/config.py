@@ -18,7 +18,7 @@ else:
 
 T = TypeVar("T")
 
-SECTIONS = ("benchmark", "preparation", "model", "training", "export", "simulation", "report")
+SECTIONS = ("benchmark", "preparation", "data", "model", "training", "export", "simulation", "report")
 """The tables that a configuration file may hold; each stage reads its own."""
 
 MAX_TOML_BYTES = 1_000_000

@@ -1,6 +1,6 @@
 """Sections of a configuration file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
@@ -11,10 +11,12 @@ from hardware_profiles.errors import ConfigError
 from hardware_profiles.report_config import ReportConfig
 from lava_runtime.config import SimulationConfig
 from training.config import ModelConfig, TrainingConfig
+from training.data.avgzsl.config import AvgzslConfig
 from training.data.prepare import PreparationConfig
 from training.data.render import BenchmarkConfig
 
-DEMO = Path(__file__).resolve().parents[1] / "configs/demo.toml"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+DEMO = CONFIGS / "demo.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,10 +42,20 @@ def test_the_demo_states_every_setting_at_its_default():
     assert read_section(DEMO, "report", ReportConfig) == ReportConfig()
 
 
-def test_the_demo_holds_every_section():
+def test_the_demo_holds_every_section_but_the_one_of_feature_files():
     read_section(DEMO, "model", ModelConfig)
     read_section(DEMO, "training", TrainingConfig)
-    assert set(read_toml(DEMO)) == set(SECTIONS)
+    assert {*read_toml(DEMO), "data"} == set(SECTIONS)
+
+
+@pytest.mark.parametrize("name", ("UCF", "ActivityNet", "VGGSound"))
+@pytest.mark.parametrize("kind", ("main", "cls"))
+def test_feature_files_of_the_field(name, kind):
+    path = CONFIGS / f"{name.lower()}_{kind}.toml"
+    root = "avgzsl_benchmark_datasets"
+    expected = AvgzslConfig(root=root, name=name, features=f"{kind}_features", split=f"{kind}_split")
+    assert read_section(path, "data", AvgzslConfig) == expected
+    assert set(read_toml(path)["data"]) == {field.name for field in fields(AvgzslConfig)}
 
 
 @pytest.mark.parametrize(
@@ -51,7 +63,7 @@ def test_the_demo_holds_every_section():
     [
         (
             "[model]\nwidth = 3\n[modle]\n",
-            r"unknown table \[modle\]; allowed are benchmark, preparation, model, training",
+            r"unknown table \[modle\]; allowed are benchmark, preparation, data, model, training",
         ),
         ("[training]\n", r"table \[model\] is missing"),
         ("[model]\nwidth = 3\ndepth = 1\n", "unknown key 'depth'; allowed are width"),

@@ -94,6 +94,20 @@ def _picture(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_layout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder written by `prepare`")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, replaced as a whole")
+    parser.add_argument("--name", required=True, help="the data set's folder below it, for example UCF")
+
+
+def _layout(args: argparse.Namespace) -> int:
+    from .data.avgzsl.write_layout import write_avgzsl_layout
+
+    is_new = write_avgzsl_layout(args.data, args.out, args.name)
+    print(args.out / args.name if is_new else f"{args.out}: up to date")
+    return 0
+
+
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     _add_config_and_out(parser)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder written by `prepare`")
@@ -169,6 +183,18 @@ examples:
   python -m training prepare --config my.toml --videos ~/clips --out runs/clips""",
         _add_prepare,
         _prepare,
+    ),
+    Subcommand(
+        "layout",
+        "write a prepared data set as feature files of the field's layout",
+        """Averages the frame and audio features of every clip and writes them as <out>/<name>/class-split and
+<out>/<name>/features/main_features, one h5 file per class and stage, as the code of the AVCA family reads them
+(docs/data.md). Events have no place in that layout.
+
+example:
+  python -m training layout --data runs/demo/dataset --out runs/demo/layout --name Demo""",
+        _add_layout,
+        _layout,
     ),
     Subcommand(
         "picture",
