@@ -73,13 +73,28 @@ class Layout:
         """Folder of `audio`, `video` and `text`."""
         return self.set_folder / "features" / self.features
 
-    def class_names_file(self) -> Path:
-        """Return the one csv that maps original to manual names."""
-        return only_file(self.set_folder / "class-split", "*_class_names.csv")
+    def class_names_files(self) -> list[Path]:
+        """Return the csv files that map original to manual names; ClipClap's data may have two."""
+        folder = self.set_folder / "class-split"
+        found = sorted(folder.glob("*_class_names.csv"))
+        if not found:
+            raise TrainingError(f"{folder}: no *_class_names.csv; unpack the data set's class-split folder there")
+        return found
 
     def word_vector_file(self) -> Path:
-        """Return the one npy file of word vectors."""
-        return only_file(self.feature_folder / "text", "word_embeddings_*_normed.npy")
+        """Return the one npy file of word vectors.
+
+        Raises:
+            TrainingError: none or several.
+        """
+        folder = self.feature_folder / "text"
+        found = sorted(folder.glob("word_embeddings_*_normed.npy"))
+        if len(found) != 1:
+            raise TrainingError(
+                f"{folder}: {len(found)} files word_embeddings_*_normed.npy, allowed is one; put it there, or name the "
+                "file in text_files"
+            )
+        return found[0]
 
     def class_files(self, modality: str, stage: str) -> Mapping[str, Path]:
         """Return the feature files of a stage by class name in lower case; empty if the stage has no folder.
@@ -102,21 +117,6 @@ class Layout:
                 raise TrainingError(f"{path}: no plain file of this folder; replace it by the file itself")
             files[name] = path
         return files
-
-
-def only_file(folder: Path, pattern: str) -> Path:
-    """Return the only file that matches.
-
-    Raises:
-        TrainingError: none or several.
-    """
-    found = sorted(folder.glob(pattern))
-    if len(found) != 1:
-        raise TrainingError(
-            f"{folder}: {len(found)} files match {pattern}, allowed is exactly one; "
-            f"{'unpack the data set there' if not found else 'remove the others, or name them in text_files'}"
-        )
-    return found[0]
 
 
 def checked_name(name: str, where: str) -> str:

@@ -47,7 +47,7 @@ def read_class_vectors(
         TrainingError: missing files, classes without a vector, vectors of different length, NaN.
     """
     paths = [layout.feature_folder / "text" / name for name in text_files] or [layout.word_vector_file()]
-    rows = read_csv(layout.class_names_file(), ("original", "manual"))
+    rows = [row for path in layout.class_names_files() for row in read_csv(path, ("original", "manual"))]
     return np.concatenate([_vectors(path, rows, splits, legacy_order) for path in paths], axis=1)
 
 

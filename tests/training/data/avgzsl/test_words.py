@@ -75,6 +75,28 @@ def test_a_third_column_of_names_is_taken_where_the_dict_uses_it(tmp_path):
         keys_by_name(tmp_path, rows, ("TaiChi",), frozenset({"tai chi"}))
 
 
+def test_two_files_of_names_are_both_asked(tmp_path):
+    layout, splits, words = open_layout(tmp_path, Made())
+    before = read_class_vectors(layout, splits, (), legacy_order=False)
+    folder = layout.set_folder / "class-split"
+    rows = "".join(f'"{name}",{manual},{manual.upper()}\n' for name, manual in Made().manual.items())
+    (folder / "small_clip_class_names.csv").write_text(f"original,manual,clip_class_name\n{rows}")
+    np.testing.assert_array_equal(read_class_vectors(layout, splits, (), legacy_order=False), before)
+    upper = {name.upper(): vector for name, vector in words.items()}
+    np.save(layout.word_vector_file(), upper, allow_pickle=True)
+    np.testing.assert_array_equal(read_class_vectors(layout, splits, (), legacy_order=False), before)
+
+
+def test_missing_or_several_text_files_are_named(tmp_path):
+    layout, splits, words = open_layout(tmp_path, Made())
+    np.save(layout.feature_folder / "text/word_embeddings_other_normed.npy", words, allow_pickle=True)
+    with pytest.raises(TrainingError, match="2 files word_embeddings_.* name the file in text_files"):
+        read_class_vectors(layout, splits, (), legacy_order=False)
+    (layout.set_folder / "class-split/small_w2v_class_names.csv").unlink()
+    with pytest.raises(TrainingError, match="no .*_class_names.csv; unpack"):
+        read_class_vectors(layout, splits, ("word_embeddings_small_normed.npy",), legacy_order=False)
+
+
 def test_legacy_order_needs_a_row_for_every_class():
     with pytest.raises(TrainingError, match="1 vectors for 2 classes"):
         legacy_keys(("a", "b"), frozenset({"a"}))
