@@ -17,7 +17,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import TrainingError
-from ..source import SEEN
 from .layout import STAGE, UNION, Layout, checked_name
 
 MAX_TXT_BYTES = 4 << 20
@@ -65,10 +64,10 @@ class ClassSplits:
 
     def role(self, name: str) -> str:
         """Return `seen`, `val_unseen` or `test_unseen`."""
-        for partition in SEEN["B"][1:]:
-            if name in self.stages[STAGE[partition]]:
-                return partition
-        return "test_unseen" if name in self.stages[STAGE["test_unseen"]] else "seen"
+        for held_out in ("val_unseen", "test_unseen"):
+            if name in self.stages[STAGE[held_out]]:
+                return held_out
+        return "seen"
 
 
 def read_splits(layout: Layout) -> ClassSplits:
