@@ -1,6 +1,6 @@
 """Sections of a configuration file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
@@ -10,12 +10,16 @@ from hardware_profiles.config import SECTIONS, read_section, read_toml
 from hardware_profiles.errors import ConfigError
 from hardware_profiles.report_config import ReportConfig
 from lava_runtime.config import SimulationConfig
-from training.config import TrainingConfig
+from training.ablation.arms import choose_arms
+from training.ablation.config import AblationConfig
+from training.config import ProtocolConfig, TrainingConfig
+from training.data.avgzsl.config import AvgzslConfig
 from training.data.prepare import PreparationConfig
 from training.data.render import BenchmarkConfig
 from training.model.config import ModelConfig
 
-DEMO = Path(__file__).resolve().parents[1] / "configs/demo.toml"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+DEMO = CONFIGS / "demo.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,8 +48,32 @@ def test_the_demo_states_every_setting_at_its_default():
 def test_the_demo_holds_every_section_that_it_needs():
     read_section(DEMO, "model", ModelConfig)
     read_section(DEMO, "training", TrainingConfig)
-    assert set(read_toml(DEMO)) == set(SECTIONS) - {"data", "ablation"}
     read_section(DEMO, "protocol", ProtocolConfig)
+    assert set(read_toml(DEMO)) == set(SECTIONS) - {"data", "ablation"}
+
+
+def test_the_ablation_holds_what_it_needs():
+    config = CONFIGS / "ablation.toml"
+    assert read_section(config, "preparation", PreparationConfig) == PreparationConfig()
+    assert read_section(config, "benchmark", BenchmarkConfig).flipped_clips > 0
+    assert choose_arms(
+        read_section(config, "model", ModelConfig), read_section(config, "ablation", AblationConfig).arms
+    )
+    read_section(config, "training", TrainingConfig)
+    read_section(config, "protocol", ProtocolConfig)
+
+
+@pytest.mark.parametrize("name", ("UCF", "ActivityNet", "VGGSound"))
+@pytest.mark.parametrize("kind", ("main", "cls"))
+def test_feature_files_of_the_field(name, kind):
+    path = CONFIGS / f"{name.lower()}_{kind}.toml"
+    root = "avgzsl_benchmark_datasets"
+    expected = AvgzslConfig(root=root, name=name, features=f"{kind}_features", split=f"{kind}_split")
+    assert read_section(path, "data", AvgzslConfig) == expected
+    assert set(read_toml(path)["data"]) == {field.name for field in fields(AvgzslConfig)}
+    assert read_section(path, "model", ModelConfig).attention == "none", "one token a step"
+    read_section(path, "training", TrainingConfig)
+    read_section(path, "protocol", ProtocolConfig)
 
 
 @pytest.mark.parametrize(
@@ -53,7 +81,7 @@ def test_the_demo_holds_every_section_that_it_needs():
     [
         (
             "[model]\nwidth = 3\n[modle]\n",
-            r"unknown table \[modle\]; allowed are benchmark, preparation, model, training",
+            r"unknown table \[modle\]; allowed are benchmark, preparation, data, model, training",
         ),
         ("[training]\n", r"table \[model\] is missing"),
         ("[model]\nwidth = 3\ndepth = 1\n", "unknown key 'depth'; allowed are width"),

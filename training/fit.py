@@ -103,4 +103,5 @@ def describe(data: ZeroShotData, protocol: ProtocolConfig, outcome: Outcome) -> 
         "heads": dict(outcome.scores),
         "chance": asdict(chance(candidates(data, protocol))),
         **{pair: heads[protocol.head] for pair, heads in outcome.scores.items()},
+        "published_as": data.published_as,
     }

@@ -15,8 +15,9 @@ import torch
 from hardware_profiles.artifact import read_json, write_json
 from hardware_profiles.cores import num_cores
 
-from ..config import DataConfig, ProtocolConfig, TrainingConfig
+from ..config import ProtocolConfig, TrainingConfig
 from ..data.reader import open_data
+from ..data.section import DataConfig
 from ..fit import describe, make_model
 from ..model.config import ModelConfig
 from ..stages import run_stages
