@@ -14,7 +14,8 @@ from training.config import ModelConfig, TrainingConfig
 from training.data.prepare import PreparationConfig
 from training.data.render import BenchmarkConfig
 
-DEMO = Path(__file__).resolve().parents[1] / "configs/demo.toml"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+DEMO, ABLATION = CONFIGS / "demo.toml", CONFIGS / "ablation.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,3 +62,9 @@ def test_the_demo_holds_every_section():
 def test_bad_file(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         read_section(write(tmp_path, text), "model", Model)
+
+
+def test_the_ablations_data_differ_from_the_demos_in_the_test_clips_only():
+    ablation = read_section(ABLATION, "benchmark", BenchmarkConfig)
+    assert read_section(ABLATION, "preparation", PreparationConfig) == PreparationConfig()
+    assert ablation == BenchmarkConfig(test_clips=8, flipped_clips=8, background_bias_test=0.8)
