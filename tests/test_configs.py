@@ -19,7 +19,7 @@ from training.data.render import BenchmarkConfig
 from training.model.config import ModelConfig
 
 CONFIGS = Path(__file__).resolve().parents[1] / "configs"
-DEMO = CONFIGS / "demo.toml"
+DEMO, ABLATION = CONFIGS / "demo.toml", CONFIGS / "ablation.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,3 +91,9 @@ def test_feature_files_of_the_field(name, kind):
 def test_bad_file(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         read_section(write(tmp_path, text), "model", Model)
+
+
+def test_the_ablations_data_differ_from_the_demos_in_the_test_clips_only():
+    ablation = read_section(ABLATION, "benchmark", BenchmarkConfig)
+    assert read_section(ABLATION, "preparation", PreparationConfig) == PreparationConfig()
+    assert ablation == BenchmarkConfig(test_clips=8, flipped_clips=8, background_bias_test=0.8)

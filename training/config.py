@@ -1,4 +1,4 @@
-"""Sections [training] and [protocol] of a configuration file; [data] is `data/section.py`, [model] `model/config.py`."""
+"""Sections [training] and [protocol]; [data] is in `data/section.py`, [model] in `model/config.py`."""
 
 from __future__ import annotations
 

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..events import MAX_LEVEL_Q, OFF, ON, quantise_level
+from ..event_pixels import MAX_LEVEL_Q, OFF, ON
+from ..events import quantise_level
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -52,7 +53,7 @@ class Contrast:
 
 def fits(level_q: NDArray[np.int64]) -> bool:
     """Tell whether levels lie in the range of the event rule."""
-    return bool(np.abs(level_q).max(initial=0) <= MAX_LEVEL_Q)
+    return bool(np.abs(level_q).max(initial=0) < MAX_LEVEL_Q)
 
 
 def ramp_spikes(level_q: NDArray[np.int64], num_steps: int, thresholds_q: tuple[int, int]) -> NDArray[np.float32]:

@@ -5,7 +5,8 @@ import pytest
 
 from training.data.avgzsl.clips import training_contrast
 from training.data.avgzsl.surrogate_events import Contrast, fits, piecewise_spikes, ramp_spikes
-from training.data.events import LEVEL_SCALE, MAX_LEVEL_Q, binarise, count_events
+from training.data.event_pixels import MAX_LEVEL_Q
+from training.data.events import LEVEL_SCALE, binarise, count_events
 from training.errors import TrainingError
 
 CONTRASTS = ((0.25, 0.25), (0.1, 0.4), (3.0, 0.5))
@@ -36,7 +37,7 @@ def test_a_ramp_equals_the_event_rule(contrast, num_steps):
     level_q = np.rint(generator.standard_normal((3, 400)) * LEVEL_SCALE).astype(np.int64)
     on_q, off_q = thresholds_q(contrast)
     level_q[0, :8] = (0, on_q - 1, on_q, on_q + 1, -off_q, -off_q + 1, num_steps * on_q, -num_steps * off_q)
-    level_q[1, :2] = (MAX_LEVEL_Q, -MAX_LEVEL_Q)
+    level_q[1, :2] = (MAX_LEVEL_Q - 1, 1 - MAX_LEVEL_Q)
     spikes = ramp_spikes(level_q, num_steps, (on_q, off_q))
     assert spikes.shape == (3, num_steps, 800) and spikes.dtype == np.float32
     assert spikes.any() and not spikes.all()
