@@ -53,6 +53,14 @@ def test_numba_is_chosen_where_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
     assert backends.choose_loops(CPU) is eager
 
 
+@pytest.mark.parametrize(("installed", "names"), [(object(), ("compiled", "eager")), (None, ("eager",))])
+def test_gpus_compile_where_triton_is(
+    installed: object, names: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends.importlib.util, "find_spec", lambda name: installed if name == "triton" else None)
+    assert backends.available(torch.device("cuda")) == names
+
+
 def test_a_backend_that_is_not_here(monkeypatch: pytest.MonkeyPatch) -> None:
     use("abacus", monkeypatch)
     with pytest.raises(TrainingError, match="AXONPORT_LIF_BACKEND is 'abacus', available on cpu are numba,"):

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from hardware_profiles.artifact import atomic_folder, is_current, provenance
 
 from ...errors import TrainingError
-from ..classes import PARTITION_SPLIT, ClassTable
+from ..classes import ClassTable
 from ..dataset import Dataset, load_partition, open_dataset
 from ..source import TRAINED_ON
 from .layout import STAGE, UNION, checked_name
@@ -45,11 +45,11 @@ def write_avgzsl_layout(dataset: Path, out: Path, name: str) -> bool:
     """
     checked_name(name, "--name")
     opened = open_dataset(dataset)
-    lacking = [partition for partition in PARTITION_SPLIT if partition not in opened.num_clips]
+    lacking = [partition for partition in STAGE if partition not in opened.num_clips]
     if opened.classes is None or lacking:
         raise TrainingError(
             f"dataset {opened.path}: lacks {', '.join(lacking) or 'classes'}, allowed are labelled clips in all of "
-            f"{', '.join(PARTITION_SPLIT)}; prepare videos with classes.json"
+            f"{', '.join(STAGE)}; prepare videos with classes.json"
         )
     names = [checked_name(label, str(opened.path)) for label in opened.classes.names]
     if len({label.lower() for label in names}) != len(names):

@@ -84,4 +84,4 @@ def test_features_that_do_not_vary_are_refused():
 
 
 def test_levels_beyond_the_integers_are_seen():
-    assert fits(np.array([MAX_LEVEL_Q, -MAX_LEVEL_Q])) and not fits(np.array([MAX_LEVEL_Q + 1]))
+    assert fits(np.array([MAX_LEVEL_Q - 1, 1 - MAX_LEVEL_Q])) and not fits(np.array([-MAX_LEVEL_Q]))
