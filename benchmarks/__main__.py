@@ -16,19 +16,26 @@ from hardware_profiles.artifact import commit, machine, write_json
 from hardware_profiles.command import run_command
 from hardware_profiles.errors import ConfigError
 
-from . import events, lava_chain, lava_convolution, onnx_scan, training_step
-from .comparison import Comparison
+from . import events, lava_chain, lava_convolution, onnx_scan, training_leaky, training_step
+from .comparison import Comparison, Skipped
 
 BENCHMARKS: dict[str, Callable[[bool, int], Comparison]] = {
     "lava": partial(lava_chain.compare, size=lava_chain.BUSY),
     "lava-sparse": partial(lava_chain.compare, size=lava_chain.SPARSE),
     "lava-convolution": lava_convolution.compare,
-    "events": events.compare,
-    "training": training_step.compare,
+    "events": partial(events.compare, height_px=256, width_px=256),
+    "events-346x260": partial(events.compare, height_px=260, width_px=346),
+    "training-64": partial(training_leaky.compare, case=training_leaky.SMALL),
+    "training-784": partial(training_leaky.compare, case=training_leaky.LARGE),
+    "training-chip": training_step.compare,
+    "training-64-cuda": partial(training_leaky.compare, case=training_leaky.SMALL, device="cuda"),
+    "training-784-cuda": partial(training_leaky.compare, case=training_leaky.LARGE, device="cuda"),
     "onnx-1": partial(onnx_scan.compare, batch=1),
     "onnx-8": partial(onnx_scan.compare, batch=8),
     "onnx-128": partial(onnx_scan.compare, batch=128),
 }
+GROUPS = {"training": tuple(name for name in BENCHMARKS if name.startswith("training-"))}
+"""Names that stand for several benchmarks."""
 HIGH_LOAD = 0.5
 """Processes that want a core, per core, above which timings say little."""
 EPILOG = """examples:
@@ -48,7 +55,8 @@ def build_parser() -> argparse.ArgumentParser:
         epilog=EPILOG,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("names", nargs="*", metavar="name", help=f"which: {', '.join(BENCHMARKS)}; all if none")
+    which = ", ".join([*BENCHMARKS, *(f"{group} ({len(names)} of them)" for group, names in GROUPS.items())])
+    parser.add_argument("names", nargs="*", metavar="name", help=f"which: {which}; all if none")
     parser.add_argument("--quick", action="store_true", help="small sizes; the figures say little")
     parser.add_argument("--rounds", type=int, default=5, help="turns of every contender; medians are shown (default 5)")
     parser.add_argument("--out", type=Path, help="also write all figures to this JSON file")
@@ -56,11 +64,11 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _run(args: argparse.Namespace) -> None:
-    for name in args.names:
+    names = [name for asked in args.names or BENCHMARKS for name in GROUPS.get(asked, (asked,))]
+    for name in names:
         if name not in BENCHMARKS:
-            raise ConfigError(
-                f"benchmark '{name}': there is none; allowed are {', '.join(BENCHMARKS)}, choose from them"
-            )
+            allowed = ", ".join([*BENCHMARKS, *GROUPS])
+            raise ConfigError(f"benchmark '{name}': there is none; allowed are {allowed}, choose from them")
     if args.rounds < 1:
         raise ConfigError(f"--rounds is {args.rounds}, allowed is at least 1")
     torch.set_num_threads(1)
@@ -70,8 +78,12 @@ def _run(args: argparse.Namespace) -> None:
         print(f"warning: load average is {load:.1f}; others use this machine, so times are too long", file=sys.stderr)
     comparisons: dict[str, Comparison] = {}
     print(where)
-    for name in args.names or BENCHMARKS:
-        comparisons[name] = BENCHMARKS[name](args.quick, args.rounds)
+    for name in names:
+        try:
+            comparisons[name] = BENCHMARKS[name](args.quick, args.rounds)
+        except Skipped as reason:
+            print(f"\n{name} is skipped: {reason}", flush=True)
+            continue
         print(f"\n{comparisons[name].table()}", flush=True)
     if args.out:
         found = {name: dataclasses.asdict(comparison) for name, comparison in comparisons.items()}

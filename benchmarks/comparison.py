@@ -11,6 +11,10 @@ from tqdm import tqdm
 from hardware_profiles.number_format import format_count
 
 
+class Skipped(Exception):
+    """A benchmark cannot run on this machine; the message says why."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
     """Contenders that did the same work.

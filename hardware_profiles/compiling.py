@@ -5,10 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from numba import njit
-from numba.extending import overload
+try:
+    from numba import njit
+    from numba.extending import overload
+except ImportError:
+    njit = overload = None
 
 F = TypeVar("F", bound=Callable[..., object])
+
+HAS_COMPILER = njit is not None
+"""Without Numba, loops of `training.data` run as plain Python: the same integers, thousands of times slower."""
 
 
 def compiled(function: F) -> F:
@@ -18,6 +24,8 @@ def compiled(function: F) -> F:
     No fast mathematics: floats are added and multiplied as written, without contraction. Division by zero is NumPy's: a
     check would keep loops from being vectorised.
     """
+    if njit is None:
+        return function
     try:
         kernel: F = njit(cache=True, error_model="numpy")(function)
     except RuntimeError:  # neither the package's folder nor the user's cache can be written

@@ -18,7 +18,18 @@ else:
 
 T = TypeVar("T")
 
-SECTIONS = ("benchmark", "preparation", "data", "model", "training", "protocol", "export", "simulation", "report")
+SECTIONS = (
+    "benchmark",
+    "preparation",
+    "data",
+    "model",
+    "training",
+    "protocol",
+    "ablation",
+    "export",
+    "simulation",
+    "report",
+)
 """The tables that a configuration file may hold; each stage reads its own."""
 
 MAX_TOML_BYTES = 1_000_000

@@ -1,6 +1,6 @@
 """Sections of a configuration file."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 
 import pytest
@@ -10,12 +10,16 @@ from hardware_profiles.config import SECTIONS, read_section, read_toml
 from hardware_profiles.errors import ConfigError
 from hardware_profiles.report_config import ReportConfig
 from lava_runtime.config import SimulationConfig
+from training.ablation.arms import choose_arms
+from training.ablation.config import AblationConfig
 from training.config import ProtocolConfig, TrainingConfig
+from training.data.avgzsl.config import AvgzslConfig
 from training.data.prepare import PreparationConfig
 from training.data.render import BenchmarkConfig
 from training.model.config import ModelConfig
 
-DEMO = Path(__file__).resolve().parents[1] / "configs/demo.toml"
+CONFIGS = Path(__file__).resolve().parents[1] / "configs"
+DEMO, ABLATION = CONFIGS / "demo.toml", CONFIGS / "ablation.toml"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,11 +45,35 @@ def test_the_demo_states_every_setting_at_its_default():
     assert read_section(DEMO, "report", ReportConfig) == ReportConfig()
 
 
-def test_the_demo_holds_every_section():
+def test_the_demo_holds_every_section_that_it_needs():
     read_section(DEMO, "model", ModelConfig)
     read_section(DEMO, "training", TrainingConfig)
     read_section(DEMO, "protocol", ProtocolConfig)
-    assert set(read_toml(DEMO)) == set(SECTIONS) - {"data"}, "the Makefile names the data"
+    assert set(read_toml(DEMO)) == set(SECTIONS) - {"data", "ablation"}
+
+
+def test_the_ablation_holds_what_it_needs():
+    config = CONFIGS / "ablation.toml"
+    assert read_section(config, "preparation", PreparationConfig) == PreparationConfig()
+    assert read_section(config, "benchmark", BenchmarkConfig).flipped_clips > 0
+    assert choose_arms(
+        read_section(config, "model", ModelConfig), read_section(config, "ablation", AblationConfig).arms
+    )
+    read_section(config, "training", TrainingConfig)
+    read_section(config, "protocol", ProtocolConfig)
+
+
+@pytest.mark.parametrize("name", ("UCF", "ActivityNet", "VGGSound"))
+@pytest.mark.parametrize("kind", ("main", "cls"))
+def test_feature_files_of_the_field(name, kind):
+    path = CONFIGS / f"{name.lower()}_{kind}.toml"
+    root = "avgzsl_benchmark_datasets"
+    expected = AvgzslConfig(root=root, name=name, features=f"{kind}_features", split=f"{kind}_split")
+    assert read_section(path, "data", AvgzslConfig) == expected
+    assert set(read_toml(path)["data"]) == {field.name for field in fields(AvgzslConfig)}
+    assert read_section(path, "model", ModelConfig).attention == "none", "one token a step"
+    read_section(path, "training", TrainingConfig)
+    read_section(path, "protocol", ProtocolConfig)
 
 
 @pytest.mark.parametrize(
@@ -63,3 +91,9 @@ def test_the_demo_holds_every_section():
 def test_bad_file(tmp_path, text, message):
     with pytest.raises(ConfigError, match=message):
         read_section(write(tmp_path, text), "model", Model)
+
+
+def test_the_ablations_data_differ_from_the_demos_in_the_test_clips_only():
+    ablation = read_section(ABLATION, "benchmark", BenchmarkConfig)
+    assert read_section(ABLATION, "preparation", PreparationConfig) == PreparationConfig()
+    assert ablation == BenchmarkConfig(test_clips=8, flipped_clips=8, background_bias_test=0.8)

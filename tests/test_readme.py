@@ -80,7 +80,7 @@ def test_make_help_lists_the_targets() -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["ARCHITECTURE.md", "docs/export.md", "docs/mdst.md", "docs/lava.md", "docs/energy.md"]
+    "name", ["ARCHITECTURE.md", "docs/export.md", "docs/mdst.md", "docs/data.md", "docs/lava.md", "docs/energy.md"]
 )
 def test_linked_pages_and_files_named_in_them_exist(name: str) -> None:
     text = (ROOT / name).read_text()

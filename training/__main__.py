@@ -16,7 +16,8 @@ from hardware_profiles.command import run_command
 from hardware_profiles.config import as_mapping, read_section
 from hardware_profiles.errors import ConfigError
 
-from .config import PAIRS, DataConfig, ProtocolConfig, TrainingConfig, data_inputs
+from .config import PAIRS, ProtocolConfig, TrainingConfig
+from .data.section import DataConfig, PreparedConfig, data_inputs, read_data_section
 from .model.config import ModelConfig
 
 PROGRAM = "python -m training"
@@ -112,6 +113,20 @@ def _picture(args: argparse.Namespace) -> int:
     return 0
 
 
+def _add_layout(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder written by `prepare`")
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, replaced as a whole")
+    parser.add_argument("--name", required=True, help="the data set's folder below it, for example UCF")
+
+
+def _layout(args: argparse.Namespace) -> int:
+    from .data.avgzsl.write_layout import write_avgzsl_layout
+
+    is_new = write_avgzsl_layout(args.data, args.out, args.name)
+    print(args.out / args.name if is_new else f"{args.out}: up to date")
+    return 0
+
+
 def _add_fit(parser: argparse.ArgumentParser) -> None:
     _add_config_and_out(parser)
     parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder written by `prepare`")
@@ -129,18 +144,24 @@ def _add_score(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, replaced as a whole")
 
 
+def _add_ablation(parser: argparse.ArgumentParser) -> None:
+    _add_config_and_out(parser)
+    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder written by `prepare`")
+    parser.add_argument("--workers", type=int, metavar="N", help="runs side by side (one per core)")
+
+
 def _add_protocol(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file with [data]")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (runs/ and the config's name)")
 
 
 def _fit(args: argparse.Namespace) -> int:
-    return _train(args.config, DataConfig(kind="prepared", folder=str(args.data)), args.out)
+    return _train(args.config, PreparedConfig(folder=str(args.data)), args.out)
 
 
 def _protocol(args: argparse.Namespace) -> int:
     out = args.out or Path("runs") / args.config.stem
-    return _train(args.config, read_section(args.config, "data", DataConfig), out)
+    return _train(args.config, read_data_section(args.config), out)
 
 
 def _train(config: Path, data: DataConfig, out: Path) -> int:
@@ -167,6 +188,40 @@ def _train(config: Path, data: DataConfig, out: Path) -> int:
     for left in work.parent.glob(f"{escape(resume)}*"):  # of this run, and of runs given up
         shutil.rmtree(left, ignore_errors=True)
     print(f"{text}\n{out}: {RESULT_TEXT}, metrics.json, checkpoint.safetensors")
+    return 0
+
+
+def _ablation(args: argparse.Namespace) -> int:
+    from .ablation.config import AblationConfig
+
+    data = PreparedConfig(folder=str(args.data))
+    model = read_section(args.config, "model", ModelConfig)
+    training = read_section(args.config, "training", TrainingConfig)
+    protocol = read_section(args.config, "protocol", ProtocolConfig)
+    ablation = read_section(args.config, "ablation", AblationConfig)
+    sections = {"data": data, "model": model, "training": training, "protocol": protocol}
+    manifest = provenance(
+        "ablation",
+        {name: as_mapping(values) for name, values in {**sections, "ablation": ablation}.items()},
+        data_inputs(data),
+    )
+    if is_current(args.out, manifest):
+        print(f"{args.out}: up to date")
+        return 0
+    check_replaceable(args.out)
+    from .ablation.report import PICTURE_FILE, run_ablation
+    from .ablation.runs import Setting
+
+    # runs are kept by what they depend on: more seeds or arms find those that are there
+    shared = provenance(
+        "ablation runs", {name: as_mapping(values) for name, values in sections.items()}, data_inputs(data)
+    )
+    out = args.out.resolve()
+    work = out.parent / f".{out.name}.resume-{shared['key'][:12]}"
+    with atomic_folder(args.out, manifest) as folder:
+        made_by = f"commit {manifest['commit'][:12]}, {manifest['machine']}"
+        text = run_ablation(Setting(data, model, training, protocol, work), ablation, folder, made_by, args.workers)
+    print(f"{text}\n{args.out}: ablation.md, ablation.json, {PICTURE_FILE}; single runs stay in {work}")
     return 0
 
 
@@ -216,6 +271,18 @@ examples:
         _prepare,
     ),
     Subcommand(
+        "layout",
+        "write a prepared data set as feature files of the field's layout",
+        """Averages the frame and audio features of every clip and writes them as <out>/<name>/class-split and
+<out>/<name>/features/main_features, one h5 file per class and stage, as the code of the AVCA family reads them
+(docs/data.md). Events have no place in that layout.
+
+example:
+  python -m training layout --data runs/demo/dataset --out runs/demo/layout --name Demo""",
+        _add_layout,
+        _layout,
+    ),
+    Subcommand(
         "picture",
         "draw a clip's frames beside its events",
         """Draws frames, ON (blue) and OFF (red) events, mel band energies and their events, time running to the right.
@@ -245,10 +312,23 @@ example:
         """As `fit`, on the data set of section [data]; the word `protocol` may be left out.
 
 examples:
-  python -m training --config my.toml
+  python -m training --config configs/ucf_main.toml
   python -m training protocol --config my.toml --out runs/my""",
         _add_protocol,
         _protocol,
+    ),
+    Subcommand(
+        "ablation",
+        "train each block's absence, over several seeds, and compare",
+        """Trains the model of [model] (architecture mdst++), the same with each block taken away or exchanged, MDST,
+and the context-only model, with every seed of [ablation]; writes ablation.md (S, U, HM, ZSL with 95 % intervals,
+differences seed by seed, under biased and flipped backgrounds), ablation.json and ablation.png. A killed ablation goes
+on from the runs that are done. Reads [model], [training], [protocol] and [ablation].
+
+example:
+  python -m training ablation --config configs/ablation.toml --data runs/ablation/dataset --out runs/ablation/table""",
+        _add_ablation,
+        _ablation,
     ),
     Subcommand(
         "score",

@@ -1,9 +1,8 @@
-"""Sections [data], [training] and [protocol] of a configuration file; [model] is `model/config.py`."""
+"""Sections [training] and [protocol]; [data] is in `data/section.py`, [model] in `model/config.py`."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 from hardware_profiles.errors import ConfigError
@@ -11,24 +10,6 @@ from hardware_profiles.errors import ConfigError
 MAX_OFFSETS = 10_000
 PAIRS = {"test": ("test_seen", "test_unseen"), "flipped": ("flipped_seen", "flipped_unseen")}
 """Pairs of partitions (seen, unseen) that a trained model is scored on; `flipped` where the data set has them."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """Which data set, and which reader opens it (`data/reader.py`).
-
-    Attributes:
-        kind: `prepared`: what `python -m training prepare` wrote.
-        folder: its folder, as seen from where the command runs.
-    """
-
-    kind: Literal["prepared"]
-    folder: str
-
-
-def data_inputs(config: DataConfig) -> dict[str, Path]:
-    """Return the files whose hashes say which data it is."""
-    return {"data": Path(config.folder)}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -22,7 +22,7 @@ from hardware_profiles.arithmetic import (
     ThresholdController,
 )
 
-from .sequence.hard_reset import hard_reset_sequence
+from .sequence.hard_reset import hard_reset_scan
 
 DRIVE_BITS = 2 * CONTROLLER_SHIFT
 """A drive of 1.0 is 2^24 before the controller's shift by 12."""
@@ -226,7 +226,7 @@ class DynamicThresholdLIF(snn.SpikingNeuron):
             S, of the currents' shape, float32 (float64 for float64 currents).
         """
         theta_TB1 = self.threshold_block(population_TBP, context_TBC)
-        spikes_TBN, _ = hard_reset_sequence(current_TBN, theta_TB1, self.beta, spike_grad=self.spike_grad)
+        spikes_TBN, _ = hard_reset_scan(current_TBN, theta_TB1, self.beta, spike_grad=self.spike_grad)
         return spikes_TBN
 
 

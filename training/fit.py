@@ -54,7 +54,7 @@ def run_fit(
     torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
 
     def train(name: str, shape: ModelConfig) -> Outcome:
-        outcome = run_stages(data, _maker(data, shape, config.seed), config, protocol, work / name)
+        outcome = run_stages(data, make_model(data, shape, config.seed), config, protocol, work / name)
         for stage in outcome.history:
             board = work / name / stage / TENSORBOARD
             shutil.copytree(board, folder / TENSORBOARD / f"{name}_{stage}")
@@ -72,7 +72,9 @@ def run_fit(
     return metrics
 
 
-def _maker(data: ZeroShotData, shape: ModelConfig, seed: int) -> Callable[[], MDST]:
+def make_model(data: ZeroShotData, shape: ModelConfig, seed: int) -> Callable[[], MDST]:
+    """Return a function that makes the model with the weights of this seed."""
+
     def make() -> MDST:
         pl.seed_everything(seed, verbose=False)
         return MDST(data.sizes, shape)
@@ -101,4 +103,5 @@ def describe(data: ZeroShotData, protocol: ProtocolConfig, outcome: Outcome) -> 
         "heads": dict(outcome.scores),
         "chance": asdict(chance(candidates(data, protocol))),
         **{pair: heads[protocol.head] for pair, heads in outcome.scores.items()},
+        "published_as": data.published_as,
     }

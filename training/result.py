@@ -8,6 +8,9 @@ from typing import Any
 
 from hardware_profiles.artifact import atomic_file, write_json
 
+from .protocol import Scores
+from .published import beside, format_beside
+
 RESULT, RESULT_TEXT = "result.json", "result.md"
 RESULT_FORMAT = "axonport-result-1"
 FIGURES = ("S", "U", "HM", "ZSL")
@@ -31,6 +34,7 @@ def make_result(metrics: Mapping[str, Any]) -> dict[str, Any]:
         "origin": metrics["origin"],
         "rows": rows,
         "notes": notes(metrics),
+        **({"published": beside(*_published(metrics))} if metrics["published_as"] else {}),
     }
 
 
@@ -60,8 +64,17 @@ def as_markdown(result: Mapping[str, Any]) -> str:
 
 
 def write_result(folder: Path, metrics: Mapping[str, Any]) -> None:
-    """Write `result.json` and `result.md`."""
+    """Write `result.json` and `result.md`, with what others published where they may stand beside it."""
     result = make_result(metrics)
     write_json(folder / RESULT, result)
+    text = as_markdown(result)
+    if metrics["published_as"]:
+        text += f"\n## Published numbers\n\n```\n{format_beside(*_published(metrics))}\n```\n"
     with atomic_file(folder / RESULT_TEXT) as work:
-        work.write_text(as_markdown(result), encoding="utf-8")
+        work.write_text(text, encoding="utf-8")
+
+
+def _published(metrics: Mapping[str, Any]) -> tuple[Scores, str, str]:
+    """Return the video head's scores, which the field reports, and under what others' are known."""
+    name, features = metrics["published_as"]
+    return Scores(**metrics["heads"]["test"]["video"]), name, features

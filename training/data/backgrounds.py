@@ -14,6 +14,8 @@ LUMA = np.array([0.299, 0.587, 0.114])
 BACKGROUND_LUMA, BACKGROUND_CHROMA = 0.3, 0.3
 """The same luma everywhere: how much an object stands out must not depend on the background."""
 TEXTURE_CONTRAST = 0.08
+ROOM = 0.1
+"""Colours keep away from 0 and 1 by this much, for texture and noise: cut off, they would change luma."""
 GOLDEN = (5**0.5 - 1) / 2
 """Multiples of it, modulo 1, lie far apart: neighbouring types get far hues."""
 
@@ -80,5 +82,7 @@ def draw_background_image(background: int, size_px: int, rng: np.random.Generato
         pattern = np.sin(2 * np.pi * 2 * along + phase[0] + 2 * np.sin(2 * np.pi * across + phase[1]))
     else:
         pattern = np.cos(2 * np.pi * 3 * along + phase[0]) * np.cos(2 * np.pi * 3 * across + phase[1])
-    base = tint(background * GOLDEN % 1, luma=BACKGROUND_LUMA, chroma=BACKGROUND_CHROMA)
-    return np.asarray(np.array(base) + TEXTURE_CONTRAST * pattern[..., None], np.float32)
+    scale = 1 - 2 * ROOM
+    hue = background * GOLDEN % 1
+    base = ROOM + scale * np.array(tint(hue, luma=(BACKGROUND_LUMA - ROOM) / scale, chroma=BACKGROUND_CHROMA))
+    return np.asarray(base + TEXTURE_CONTRAST * pattern[..., None], np.float32)

@@ -7,6 +7,8 @@ line. Whenever it is a contrast threshold C above (below) R, the pixel emits an 
     n = ⌊|L[k] − R| / C⌋ events,   R ← R ± n·C,   t_j = t[k−1] + (R ± j·C − L[k−1]) / (L[k] − L[k−1]) · Δt
 
 (ESIM: Rebecq, Gehrig, Scaramuzza, CoRL 2018, §3; counts per frame as in v2e: Hu, Liu, Delbruck, CVPRW 2021.)
+With a refractory period, an event that comes less than that after the pixel's last one is dropped; R moves all the
+same (ESIM). Noise is that of v2e and off unless asked for: `event_noise`.
 
 Everything after the logarithm is integer arithmetic, hence exact and the same on every machine: levels and
 thresholds are whole multiples of 2^-16 (`LEVEL_SCALE`), times are whole microseconds. Rounding and ties:
@@ -15,33 +17,37 @@ thresholds are whole multiples of 2^-16 (`LEVEL_SCALE`), times are whole microse
 - a level that exactly reaches the threshold fires (≥);
 - an event's time is rounded up to the next microsecond, so t[k−1] < t_j ≤ t[k];
 - bin b of T over a duration D holds b·D/T < t ≤ (b+1)·D/T. No event can have t = 0, so none is lost.
+
+One frame at a time: `event_pixels` keeps the state, `event_kernels` holds the compiled loops, `event_torch` counts
+frames that are tensors, on whatever device they are, to the same integers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, Generic, NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hardware_profiles.errors import ConfigError
 
+from . import event_kernels as kernels
+from .event_noise import PixelNoise, lowest_q
+from .event_pixels import MAX_DURATION_US, EventGenerator
+
 LEVEL_SCALE = 1 << 16
 """Integer levels per unit of log intensity (nepers for light, decibels for sound)."""
-MAX_LEVEL_Q = 1 << 26
-"""Bound on |level| that keeps every product of a level and a time in microseconds inside 64 bits."""
-MAX_DURATION_US = 1 << 32
-MAX_EVENTS_PER_STEP = 1 << 26
-"""Bound on the memory that one step takes; configurations that could exceed it are refused."""
 LUMA_WEIGHTS = (77, 150, 29)
 """BT.601 luma 0.299 R + 0.587 G + 0.114 B in 256ths; they sum to 256."""
 MAX_LUMA = 255 * 256
-ON, OFF = 0, 1
-"""Polarity index of event counts."""
+
+Frame = TypeVar("Frame")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,6 +61,11 @@ class EventConfig:
             0.075 nepers at black, so that coding noise in the dark stays below a threshold of 0.2.
         cells: event counts are pooled to cells × cells patches, 1..128; must divide the frame size.
         min_events: a patch spikes in a bin if it counted at least this many events of one polarity.
+        refractory_us: a pixel's events less than this after its last one are dropped, 0..10^9; 0 drops none.
+        contrast_sigma: standard deviation (nepers) of the pixels' thresholds, 0..5.
+        leak_hz: ON events per second that a pixel of nominal threshold makes where nothing moves, 0..100.
+        shot_hz: random events per pixel and second, half of them ON, 0..1000.
+        noise_seed: of thresholds, leak phases and random events, 0..2^32 − 1.
     """
 
     contrast_on: float = 0.2
@@ -62,34 +73,67 @@ class EventConfig:
     log_eps: float = 0.05
     cells: int = 16
     min_events: int = 3
+    refractory_us: int = 0
+    contrast_sigma: float = 0.0
+    leak_hz: float = 0.0
+    shot_hz: float = 0.0
+    noise_seed: int = 0
 
     def __post_init__(self) -> None:
-        for name, low, high in (("contrast_on", 0.01, 5), ("contrast_off", 0.01, 5), ("log_eps", 1e-4, 1)):
+        for name, low, high in (
+            ("contrast_on", 0.01, 5),
+            ("contrast_off", 0.01, 5),
+            ("log_eps", 1e-4, 1),
+            ("cells", 1, 128),
+            ("min_events", 1, 10_000),
+            ("refractory_us", 0, 1_000_000_000),
+            ("contrast_sigma", 0, 5),
+            ("leak_hz", 0, 100),
+            ("shot_hz", 0, 1000),
+            ("noise_seed", 0, 2**32 - 1),
+        ):
             if not low <= getattr(self, name) <= high:
                 raise ConfigError(f"{name} is {getattr(self, name)}, allowed are {low}..{high}")
-        for name, high in (("cells", 128), ("min_events", 10_000)):
-            if not 1 <= getattr(self, name) <= high:
-                raise ConfigError(f"{name} is {getattr(self, name)}, allowed are 1..{high}")
+
+    @property
+    def contrast_on_q(self) -> int:
+        """ON threshold in units of 2^-16."""
+        return int(quantise_level(self.contrast_on))
+
+    @property
+    def contrast_off_q(self) -> int:
+        """OFF threshold in units of 2^-16."""
+        return int(quantise_level(self.contrast_off))
+
+    @property
+    def noise(self) -> PixelNoise | None:
+        """The pixels' noise; None for ideal ones."""
+        if not (self.contrast_sigma or self.leak_hz or self.shot_hz):
+            return None
+        return PixelNoise(
+            contrast_sigma_q=int(quantise_level(self.contrast_sigma)),
+            leak_q_per_s=round(self.leak_hz * self.contrast_on_q),
+            shot_hz=self.shot_hz,
+            seed=self.noise_seed,
+        )
 
     @property
     def max_events_per_pixel(self) -> int:
-        """Most events that one pixel can emit between two frames: from black to white, or back."""
-        span = math.log((1 + self.log_eps) / self.log_eps)
-        return math.ceil(span / min(self.contrast_on, self.contrast_off)) + 1
+        """Most events that one pixel can emit between two frames, leak apart: from black to white, or back."""
+        span_q = LEVEL_SCALE * math.log((1 + self.log_eps) / self.log_eps)
+        least_q = min(self.contrast_on_q, self.contrast_off_q)
+        return math.ceil(span_q / (lowest_q(least_q) if self.contrast_sigma else least_q)) + 2
 
-
-class Events(NamedTuple):
-    """Events of one step, by pixel and, within a pixel, by time.
-
-    Attributes:
-        pixel: int64 `[E]`, flat pixel (or band) index.
-        polarity: int64 `[E]`, 0 ON, 1 OFF.
-        time_us: int64 `[E]`, microseconds on the clock of the frames.
-    """
-
-    pixel: NDArray[np.int64]
-    polarity: NDArray[np.int64]
-    time_us: NDArray[np.int64]
+    def generator(self, level_q: NDArray[np.int32], time_us: int) -> EventGenerator:
+        """Return the pixels at the first frame of a sequence."""
+        return EventGenerator(
+            level_q,
+            time_us,
+            contrast_on_q=self.contrast_on_q,
+            contrast_off_q=self.contrast_off_q,
+            refractory_us=self.refractory_us,
+            noise=self.noise,
+        )
 
 
 def quantise_level(level: NDArray[np.float64] | float) -> NDArray[np.int64]:
@@ -98,86 +142,32 @@ def quantise_level(level: NDArray[np.float64] | float) -> NDArray[np.int64]:
     return level_q
 
 
-def log_intensity_q(frames: NDArray[np.uint8], log_eps: float) -> NDArray[np.int64]:
+def log_intensity_q(
+    frames: NDArray[np.uint8], log_eps: float, out: NDArray[np.int32] | None = None
+) -> NDArray[np.int32]:
     """Return L = ln(I + eps) of the grey intensity I in 0..1, in units of 2^-16.
 
     Args:
         frames: uint8 RGB `[..., 3]`.
         log_eps: eps above.
+        out: contiguous; takes the result if given.
 
     Returns:
-        int64 of the frames' shape without the last axis.
+        int32 of the frames' shape without the last axis.
     """
-    red, green, blue = (frames[..., i].astype(np.int64) * weight for i, weight in enumerate(LUMA_WEIGHTS))
-    level_q: NDArray[np.int64] = _log_table_q(log_eps)[red + green + blue]
+    level_q = np.empty(frames.shape[:-1], np.int32) if out is None else out
+    red, green, blue = (np.int32(weight) for weight in LUMA_WEIGHTS)
+    rgb = np.ascontiguousarray(frames).reshape(-1)
+    kernels.look_up_levels(rgb, log_table_q(log_eps), red, green, blue, level_q.reshape(-1))
     return level_q
 
 
 @lru_cache(maxsize=4)
-def _log_table_q(log_eps: float) -> NDArray[np.int64]:
-    """Return the level of every luma 0..255·256."""
-    table = quantise_level(np.log(np.arange(MAX_LUMA + 1) / MAX_LUMA + log_eps))
+def log_table_q(log_eps: float) -> NDArray[np.int32]:
+    """Return the level of every luma 0..255·256, int32."""
+    table = quantise_level(np.log(np.arange(MAX_LUMA + 1) / MAX_LUMA + log_eps)).astype(np.int32)
     table.flags.writeable = False
     return table
-
-
-class EventGenerator:
-    """The state of all pixels between two frames: reference levels, last levels, last time.
-
-    Example:
-        >>> pixels = EventGenerator(np.array([0]), 0, contrast_on_q=10, contrast_off_q=10)
-        >>> pixels.step(np.array([25]), 100)
-        Events(pixel=array([0, 0]), polarity=array([0, 0]), time_us=array([40, 80]))
-    """
-
-    def __init__(self, level_q: NDArray[np.int64], time_us: int, *, contrast_on_q: int, contrast_off_q: int) -> None:
-        """Start at the first frame, whose levels become the references.
-
-        Args:
-            level_q: integer `[P]`, log intensity of the first frame in units of 2^-16.
-            time_us: its time.
-            contrast_on_q: ON threshold, same unit, > 0.
-            contrast_off_q: OFF threshold, same unit, > 0.
-        """
-        assert contrast_on_q > 0 and contrast_off_q > 0
-        self.level_q = self._checked(level_q)
-        self.reference_q = self.level_q.copy()
-        self.time_us = int(time_us)
-        self.contrast_q = np.array([contrast_on_q, contrast_off_q], np.int64)
-
-    @staticmethod
-    def _checked(level_q: NDArray[np.int64]) -> NDArray[np.int64]:
-        assert level_q.ndim == 1 and np.abs(level_q, dtype=np.int64).max(initial=0) <= MAX_LEVEL_Q
-        return level_q.astype(np.int64)
-
-    def step(self, level_q: NDArray[np.int64], time_us: int) -> Events:
-        """Advance to the next frame and return the events on the way to it.
-
-        Args:
-            level_q: integer `[P]`, log intensity of this frame.
-            time_us: its time, later than the previous one.
-        """
-        level_q = self._checked(level_q)
-        interval_us = int(time_us) - self.time_us
-        assert 0 < interval_us <= MAX_DURATION_US
-        change_q = level_q - self.reference_q
-        polarity_P = np.where(change_q >= 0, ON, OFF)
-        contrast_P = self.contrast_q[polarity_P]
-        num_P = np.abs(change_q) // contrast_P
-        sign_P = np.sign(change_q)
-        assert num_P.sum() <= MAX_EVENTS_PER_STEP
-
-        pixel = np.repeat(np.arange(len(num_P)), num_P)
-        nth = np.arange(len(pixel)) - np.repeat(np.cumsum(num_P) - num_P, num_P) + 1
-        crossing_q = self.reference_q[pixel] + sign_P[pixel] * contrast_P[pixel] * nth
-        # both differences carry the sign of the polarity; negating both turns the floor into a ceiling
-        rise_q = (crossing_q - self.level_q[pixel]) * sign_P[pixel]
-        slope_q = np.abs(level_q - self.level_q)[pixel]
-        times_us = self.time_us - (-rise_q * interval_us) // slope_q
-
-        self.reference_q = self.reference_q + sign_P * contrast_P * num_P
-        self.level_q, self.time_us = level_q, int(time_us)
-        return Events(pixel, polarity_P[pixel].astype(np.int64), times_us)
 
 
 def event_bins(time_us: NDArray[np.int64], duration_us: int, num_bins: int) -> NDArray[np.int64]:
@@ -185,15 +175,58 @@ def event_bins(time_us: NDArray[np.int64], duration_us: int, num_bins: int) -> N
     return -((-time_us * num_bins) // duration_us) - 1
 
 
+class Piece(NamedTuple, Generic[Frame]):
+    """A part of the interval that ends with a frame: what lies in one bin.
+
+    Attributes:
+        bin: its number, from 0.
+        frame: the frame that ends the interval.
+        time_us: that frame's time.
+        until_us: end of the piece.
+    """
+
+    bin: int
+    frame: Frame
+    time_us: int
+    until_us: int
+
+
+def bin_pieces(
+    frames: Iterable[Frame], times_us: Iterable[int], *, num_bins: int, duration_us: int
+) -> Iterator[Piece[Frame]]:
+    """Cut the intervals between frames where bins end; pieces come in order of time and end with the last bin.
+
+    Args:
+        frames: those after the first, taken one at a time.
+        times_us: their times, strictly increasing; the first frame's is 0.
+        num_bins: T.
+        duration_us: D.
+    """
+    assert 0 < duration_us <= MAX_DURATION_US
+    ends_us = [(b + 1) * duration_us // num_bins for b in range(num_bins)]
+    b, start_us = 0, 0
+    for frame, time_us in zip(frames, times_us, strict=True):
+        while ends_us[b] < time_us:
+            # a bin that ends with the frame before has had its pieces, one shorter than a microsecond has none
+            if ends_us[b] > start_us:
+                start_us = ends_us[b]
+                yield Piece(b, frame, time_us, start_us)
+            b += 1
+            if b == num_bins:
+                return
+        start_us = time_us
+        yield Piece(b, frame, time_us, time_us)
+
+
 def count_events(
-    level_q: Iterable[NDArray[np.int64]],
+    level_q: Iterable[NDArray[np.integer[Any]]],
     times_us: Iterable[int],
     *,
     contrast_on: float,
     contrast_off: float,
     num_bins: int,
     duration_us: int,
-) -> NDArray[np.int64]:
+) -> NDArray[np.int32]:
     """Run the event rule over a sequence of frames and count events per time bin.
 
     Args:
@@ -205,59 +238,91 @@ def count_events(
         duration_us: D, the time that the bins cover; events after it are not counted.
 
     Returns:
-        int64 `[T, 2, P]`, ON counts at index 0 and OFF counts at index 1 of the second axis.
+        int32 `[T, 2, P]`, ON counts at index 0 and OFF counts at index 1 of the second axis.
     """
-    assert 0 < duration_us <= MAX_DURATION_US
-    sequence = iter(zip(level_q, times_us, strict=True))
-    first_q, first_us = next(sequence)
+    frames, times = iter(level_q), iter(times_us)
+    first_q = next(frames)
     pixels = EventGenerator(
         first_q,
-        first_us,
+        next(times),
         contrast_on_q=int(quantise_level(contrast_on)),
         contrast_off_q=int(quantise_level(contrast_off)),
     )
-    shape = (num_bins, 2, len(first_q))
-    counts = np.zeros(num_bins * 2 * len(first_q), np.int64)
-    for frame_q, time_us in sequence:
-        events = pixels.step(frame_q, time_us)
-        bins = event_bins(events.time_us, duration_us, num_bins)
-        inside = bins < num_bins
-        index = np.ravel_multi_index((bins[inside], events.polarity[inside], events.pixel[inside]), shape)
-        np.add.at(counts, index, 1)
-    return counts.reshape(shape)
-
-
-def pool_events(counts: NDArray[np.int64], height_px: int, width_px: int, cells: int) -> NDArray[np.int64]:
-    """Sum event counts `[T, 2, H·W]` over equal patches to `[T, 2, cells, cells]`."""
-    num_bins = len(counts)
-    patches = counts.reshape(num_bins, 2, cells, height_px // cells, cells, width_px // cells)
-    pooled: NDArray[np.int64] = patches.sum(axis=(3, 5), dtype=np.int64)
-    return pooled
-
-
-def binarise(counts: NDArray[np.int64], min_events: int) -> NDArray[np.uint8]:
-    """Return spikes uint8 `[T, N]`: 1 where `counts` `[T, ...]` holds at least `min_events`."""
-    return (counts >= min_events).reshape(len(counts), -1).astype(np.uint8)
+    return _counts(pixels, bin_pieces(frames, times, num_bins=num_bins, duration_us=duration_us), num_bins)
 
 
 def visual_event_counts(
-    frames: NDArray[np.uint8], times_us: NDArray[np.int64], config: EventConfig, *, num_bins: int, duration_us: int
-) -> NDArray[np.int64]:
-    """Turn RGB frames `[F, H, W, 3]` into event counts int64 `[T, 2, H·W]`, one frame at a time."""
-    return count_events(
-        (log_intensity_q(frame, config.log_eps).ravel() for frame in frames),
-        times_us.tolist(),
-        contrast_on=config.contrast_on,
-        contrast_off=config.contrast_off,
-        num_bins=num_bins,
-        duration_us=duration_us,
-    )
+    frames: Iterable[NDArray[np.uint8]],
+    times_us: Iterable[int],
+    config: EventConfig,
+    *,
+    num_bins: int,
+    duration_us: int,
+) -> NDArray[np.int32]:
+    """Turn RGB frames, each `[H, W, 3]`, into event counts int32 `[T, 2, H·W]`, one frame at a time."""
+    pixels, pieces = _started(frames, times_us, config, num_bins=num_bins, duration_us=duration_us)
+    return _counts(pixels, pieces, num_bins)
 
 
 def visual_spikes(
     frames: NDArray[np.uint8], times_us: NDArray[np.int64], config: EventConfig, *, num_bins: int, duration_us: int
 ) -> NDArray[np.uint8]:
-    """Turn RGB frames into binary spikes uint8 `[T, 2·cells·cells]`, ordered polarity, row, column."""
-    counts = visual_event_counts(frames, times_us, config, num_bins=num_bins, duration_us=duration_us)
+    """Turn RGB frames into binary spikes uint8 `[T, 2·cells·cells]`, ordered polarity, row, column.
+
+    Counts of single pixels are held for one bin only.
+    """
     height_px, width_px = frames.shape[1:3]
-    return binarise(pool_events(counts, height_px, width_px, config.cells), config.min_events)
+    pixels, pieces = _started(frames, times_us, config, num_bins=num_bins, duration_us=duration_us)
+    pooled = np.zeros((num_bins, 2, config.cells, config.cells), np.int32)
+    counts = np.empty((2, height_px * width_px), np.int32)
+    for b, in_bin in groupby(pieces, attrgetter("bin")):
+        _count_bin(pixels, in_bin, counts)
+        patch_px = (height_px // config.cells, width_px // config.cells)
+        kernels.add_patches(counts, width_px, patch_px, pooled[b])
+    return binarise(pooled, config.min_events)
+
+
+def _counts(pixels: EventGenerator, pieces: Iterable[Piece[Any]], num_bins: int) -> NDArray[np.int32]:
+    """Return the counts of all bins, int32 `[T, 2, P]`."""
+    counts = np.empty((num_bins, 2, len(pixels.level_q)), np.int32)
+    done = 0
+    for b, in_bin in groupby(pieces, attrgetter("bin")):
+        counts[done:b] = 0
+        _count_bin(pixels, in_bin, counts[b])
+        done = b + 1
+    counts[done:] = 0
+    return counts
+
+
+def _count_bin(pixels: EventGenerator, pieces: Iterable[Piece[Any]], counts: NDArray[np.int32]) -> None:
+    """Write the counts `[2, P]` of one bin."""
+    for nth, piece in enumerate(pieces):
+        pixels.count(piece.frame, piece.time_us, piece.until_us, counts, add=nth > 0)
+
+
+def _started(
+    frames: Iterable[NDArray[np.uint8]],
+    times_us: Iterable[int],
+    config: EventConfig,
+    *,
+    num_bins: int,
+    duration_us: int,
+) -> tuple[EventGenerator, Iterator[Piece[NDArray[np.int32]]]]:
+    """Return the pixels at the first frame, and the pieces of what follows, as levels."""
+    levels = _levels(frames, config.log_eps)
+    times = (int(time_us) for time_us in times_us)
+    pixels = config.generator(next(levels), next(times))
+    return pixels, bin_pieces(levels, times, num_bins=num_bins, duration_us=duration_us)
+
+
+def _levels(frames: Iterable[NDArray[np.uint8]], log_eps: float) -> Iterator[NDArray[np.int32]]:
+    """Yield the levels `[P]` of each frame; two frames share the memory, since no more are in use at once."""
+    older = newer = None
+    for frame in frames:
+        older, newer = newer, log_intensity_q(frame, log_eps, older)
+        yield newer.reshape(-1)
+
+
+def binarise(counts: NDArray[np.integer[Any]], min_events: int) -> NDArray[np.uint8]:
+    """Return spikes uint8 `[T, N]`: 1 where `counts` `[T, ...]` holds at least `min_events`."""
+    return (counts >= min_events).reshape(len(counts), -1).astype(np.uint8)

@@ -16,7 +16,8 @@ from hardware_profiles.artifact import atomic_file
 from hardware_profiles.errors import ConfigError
 
 from .audio import audio_features
-from .events import MAX_EVENTS_PER_STEP, OFF, ON, visual_event_counts
+from .event_pixels import MAX_EVENTS_PER_STEP, OFF, ON
+from .events import visual_event_counts
 from .prepare import PreparationConfig
 from .video import Clip, load_video
 
@@ -33,7 +34,7 @@ SOUND_BINS_PER_COLUMN = 16
 DPI = 96
 
 
-def polarity_image(counts: NDArray[np.int64]) -> NDArray[np.float64]:
+def polarity_image(counts: NDArray[np.integer[Any]]) -> NDArray[np.float64]:
     """Colour event counts `[2, H, W]`: ON blue, OFF red, both mixed, none white; RGB `[H, W, 3]`, 0..1."""
     strength = np.minimum(counts / FULL_COLOUR_EVENTS, 1.0)[..., None]
     image = 1 - strength[ON] * (1 - ON_RGB) - strength[OFF] * (1 - OFF_RGB)

@@ -16,12 +16,13 @@ from hardware_profiles.config import as_mapping
 from hardware_profiles.errors import ConfigError
 
 from ..errors import TrainingError, VideoError
+from ..workers import map_in_workers
 from .audio import AudioConfig, audio_features
 from .classes import CLASSES_FILE, PARTITION_SPLIT, UNSTATED_ORIGIN, ClassTable, read_classes
 from .dataset import DATASET_FILE, UNLABELLED, ClipFeatures, DatasetWriter
-from .events import MAX_EVENTS_PER_STEP, EventConfig, event_bins, visual_spikes
+from .event_pixels import MAX_EVENTS_PER_STEP
+from .events import EventConfig, event_bins, visual_spikes
 from .video import MICROSECONDS, Clip, VideoConfig, find_videos, load_video
-from .workers import map_clips
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -226,7 +227,7 @@ def prepare_dataset(
     with atomic_folder(out, manifest) as work:
         with h5py.File(work / DATASET_FILE, "w") as file:
             writer = DatasetWriter(file, as_mapping(config), table)
-            prepared = map_clips(
+            prepared = map_in_workers(
                 partial(prepare_clip, config=config), sources, num_workers=num_workers, title="prepare"
             )
             for source, (features, reason, is_truncated) in zip(sources, prepared, strict=True):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..config import DataConfig
+from .avgzsl.open import open_avgzsl
 from .prepared import open_prepared
+from .section import DataConfig, PreparedConfig
 from .source import ZeroShotData
 
 
@@ -15,4 +16,6 @@ def open_data(config: DataConfig) -> ZeroShotData:
     Raises:
         TrainingError: it is missing, damaged, or not what `kind` says.
     """
-    return open_prepared(Path(config.folder))
+    if isinstance(config, PreparedConfig):
+        return open_prepared(Path(config.folder))
+    return open_avgzsl(config)

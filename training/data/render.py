@@ -14,13 +14,13 @@ from hardware_profiles.artifact import atomic_folder, is_current, provenance
 from hardware_profiles.config import as_mapping
 from hardware_profiles.errors import ConfigError
 
+from ..workers import map_in_workers
 from .activity import WHOLE, draw_activity
 from .attributes import SOUNDS, choose_classes, parse_class
 from .backgrounds import draw_background, draw_background_image
 from .classes import CLASSES_FILE, PAIRED_PARTITION, PARTITION_SPLIT, ClassTable, write_classes
 from .scenes import draw_scene, render_frames
 from .sounds import Voice, draw_amplitude, render_sound
-from .workers import map_clips
 from .write_video import write_video
 
 SAMPLE_RATES_HZ = (12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
@@ -232,6 +232,6 @@ def render_benchmark(config: BenchmarkConfig, out: Path, *, num_workers: int | N
     with atomic_folder(out, manifest) as work:
         write_classes(work / CLASSES_FILE, table)
         compute = partial(write_clip, folder=work, table=table, config=config)
-        for _ in map_clips(compute, clips, num_workers=num_workers, title="render"):
+        for _ in map_in_workers(compute, clips, num_workers=num_workers, title="render"):
             pass
     return manifest

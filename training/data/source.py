@@ -119,6 +119,8 @@ class ZeroShotData:
         sizes: shapes of inputs.
         partitions: names of the partitions there are.
         load: name → clips.
+        published_as: (data set, features) under which others' numbers are known (`published.toml`); None if there are
+            none that may stand beside ours.
     """
 
     title: str
@@ -129,6 +131,7 @@ class ZeroShotData:
     sizes: InputSizes
     partitions: tuple[str, ...]
     load: Callable[[str], Clips]
+    published_as: tuple[str, str] | None = None
 
     def roles(self, stage: str) -> ClassRoles:
         """Return which classes are seen and unseen in stage A or B.

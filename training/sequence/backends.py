@@ -21,6 +21,8 @@ def available(device: torch.device) -> tuple[str, ...]:
     names: tuple[str, ...] = ("eager",)
     if device.type == "cpu" and importlib.util.find_spec("numba") is not None:
         names = ("numba", *names)
+    if device.type == "cuda" and importlib.util.find_spec("triton") is not None:
+        names = ("compiled", *names)
     return names
 
 
@@ -44,4 +46,8 @@ def _load(name: str) -> ModuleType:
         from . import kernels
 
         return kernels
+    if name == "compiled":
+        from . import compiled
+
+        return compiled
     return eager

@@ -29,12 +29,19 @@ def backward(
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
     """See `scan.Loops.backward`."""
     h = through_surrogate(spike_grad, known.membranes - neurons.theta, known.of_spikes)
-    gradients, carried = torch.empty_like(h), torch.zeros_like(neurons.membrane)
-    for t in reversed(range(len(h))):
-        if known.of_membranes is not None:
-            carried = known.of_membranes[t] + carried
-        gradients[t] = carried + h[t]
+    return h, *step_back(h, known.of_membranes, known.spikes, neurons)
+
+
+def step_back(
+    h_TBN: torch.Tensor, of_membranes: torch.Tensor | None, spikes_TBN: torch.Tensor, neurons: Neurons
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return G `[T, B, N]` and C[0] `[B, N]`."""
+    gradients, carried = torch.empty_like(h_TBN), torch.zeros_like(neurons.membrane)
+    for t in reversed(range(len(h_TBN))):
+        if of_membranes is not None:
+            carried = of_membranes[t] + carried
+        gradients[t] = carried + h_TBN[t]
         carried = neurons.beta * gradients[t]
         if neurons.reset is Reset.ZERO:
-            carried = carried * (1 - (known.spikes[t - 1] if t else neurons.owed))
-    return h, gradients, carried
+            carried = carried * (1 - (spikes_TBN[t - 1] if t else neurons.owed))
+    return gradients, carried

@@ -32,11 +32,23 @@ def hard_reset_sequence(
     Returns:
         S and V, `[T, B, *neurons]` each. Gradients flow into currents, θ, β and V[−1].
     """
+    spikes, before_reset = hard_reset_scan(current_TBN, theta_TB1, beta, mem, spike_grad=spike_grad)
+    return spikes, before_reset * (1 - spikes.detach())
+
+
+def hard_reset_scan(
+    current_TBN: torch.Tensor,
+    theta_TB1: torch.Tensor,
+    beta: torch.Tensor,
+    mem: torch.Tensor | None = None,
+    *,
+    spike_grad: Surrogate,
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return S and U, the membranes before their reset, of `hard_reset_sequence`."""
     current = flat(current_TBN)
     state = torch.zeros_like(current[0]) if mem is None else mem.to(current.dtype).flatten(1)
     neurons = Neurons(
         theta_TB1.to(current.dtype), beta.to(current.dtype).reshape(1), state, torch.zeros_like(state), Reset.ZERO
     )
     spikes, membranes = scan(current, neurons, spike_grad, choose_loops(current.device))
-    kept = membranes * (1 - spikes.detach())
-    return spikes.view(current_TBN.shape), kept.view(current_TBN.shape)
+    return spikes.view(current_TBN.shape), membranes.view(current_TBN.shape)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from hardware_profiles.errors import ConfigError
+from training.data.activity import WHOLE
 from training.data.audio import AudioConfig, audio_features, band_levels_db, mel_filters
-from training.data.sounds import render_sound
+from training.data.sounds import Voice, render_sound
 
 RATE_HZ = 16_000
 SECOND_US = 1_000_000
@@ -16,7 +17,9 @@ def features(sound, **settings):
 
 
 def chirp(kind, seed=0):
-    return render_sound(kind, num_samples=RATE_HZ, sample_rate_hz=RATE_HZ, rng=np.random.default_rng(seed))
+    voice = Voice(kind=kind, activity=WHOLE, amplitude=0.5)
+    rng = np.random.default_rng(seed)
+    return render_sound((voice,), num_samples=RATE_HZ, shown_samples=RATE_HZ, sample_rate_hz=RATE_HZ, rng=rng)
 
 
 def test_filters_are_triangles_that_add_up_to_one():

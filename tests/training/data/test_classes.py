@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hardware_profiles.errors import ArtifactError
-from training.data.classes import ClassTable, read_classes, write_classes
+from training.data.classes import UNSTATED_ORIGIN, ClassTable, read_classes, write_classes
 from training.errors import TrainingError
 
 
@@ -26,6 +26,12 @@ def test_round_trip(tmp_path):
     assert (read.names, read.splits, read.attribute_names) == (table().names, table().splits, table().attribute_names)
     assert read.attributes.dtype == np.float32
     np.testing.assert_array_equal(read.attributes, table().attributes)
+    assert read.origin == UNSTATED_ORIGIN
+
+
+def test_a_folders_own_origin_is_kept(tmp_path):
+    write_classes(tmp_path / "classes.json", table(origin="my cats and dogs, 2025"))
+    assert read_classes(tmp_path / "classes.json").origin == "my cats and dogs, 2025"
 
 
 @pytest.mark.parametrize(
@@ -39,6 +45,10 @@ def test_round_trip(tmp_path):
         ({"attributes": np.ones((2, 3), np.float32)}, r"shape \(2, 3\), allowed is \(2, 2\)"),
         ({"attributes": np.array([[1, np.nan], [0, 1]], np.float32)}, "NaN"),
         ({"attributes": np.array([[1, 1], [0, 0]], np.float32)}, "all-zero row"),
+        ({"origin": " "}, "origin: allowed is one line of 1 to 200 printable characters"),
+        ({"origin": "two\nlines"}, "origin: allowed is one line"),
+        ({"origin": "x" * 201}, "origin: allowed is one line"),
+        ({"origin": 3}, "origin: allowed is one line"),
     ],
 )
 def test_contradictions(changes, message):

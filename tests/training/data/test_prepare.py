@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from hardware_profiles.errors import ConfigError
-from training.data.classes import ClassTable, write_classes
+from training.data.classes import UNSTATED_ORIGIN, ClassTable, write_classes
 from training.data.dataset import load_partition, open_dataset
 from training.data.events import EventConfig, visual_event_counts
 from training.data.prepare import PreparationConfig, clip_features, frame_features, prepare_dataset
@@ -22,6 +22,7 @@ TABLE = ClassTable(
     splits=("seen", "test_unseen"),
     attributes=np.eye(2, dtype=np.float32),
     attribute_names=("corners", "round"),
+    origin="squares and discs of this test",
 )
 
 
@@ -42,6 +43,7 @@ def test_labelled_round_trip(labelled, tmp_path):
     assert dataset.num_clips == {"train": 2, "test_seen": 1, "test_unseen": 1}
     assert dataset.classes.names == TABLE.names and dataset.classes.splits == TABLE.splits
     np.testing.assert_array_equal(dataset.classes.attributes, TABLE.attributes)
+    assert dataset.origin == dataset.classes.origin == manifest["origin"] == TABLE.origin
     assert PreparationConfig(video=VideoConfig(**dataset.config["video"])) == config
 
     train = load_partition(tmp_path / "out", "train")
@@ -58,9 +60,10 @@ def test_labelled_round_trip(labelled, tmp_path):
     assert load_partition(tmp_path / "out" / "dataset.h5", "test_unseen").label.tolist() == [1]
 
 
-def test_preparing_twice_gives_equal_bytes(labelled, tmp_path):
-    for name in ("a", "b"):
-        prepare_dataset(PreparationConfig(), labelled, tmp_path / name)
+def test_preparing_again_with_two_workers_gives_equal_bytes(labelled, tmp_path):
+    for name, num_workers in (("a", 1), ("b", 2)):
+        prepare_dataset(PreparationConfig(), labelled, tmp_path / name, num_workers=num_workers)
+    assert (tmp_path / "a/manifest.json").read_bytes() == (tmp_path / "b/manifest.json").read_bytes()
     assert (tmp_path / "a/dataset.h5").read_bytes() == (tmp_path / "b/dataset.h5").read_bytes()
 
 
@@ -83,6 +86,7 @@ def test_any_folder_is_one_unlabelled_partition(tmp_path):
     prepare_dataset(PreparationConfig(), tmp_path / "videos", tmp_path / "out")
     dataset = open_dataset(tmp_path / "out")
     assert dataset.classes is None and dataset.num_clips == {"clips": 2}
+    assert dataset.origin == UNSTATED_ORIGIN
     clips = load_partition(tmp_path / "out", "clips")
     assert clips.label.tolist() == [-1, -1] and clips.path == ("a.mp4", "b/2.mp4")
 
@@ -134,20 +138,22 @@ def test_frame_features_are_averages_and_empty_bins_repeat():
     np.testing.assert_allclose(features[3].reshape(4, 3), [[0, 0.6, 0]] * 4, rtol=1e-6)
 
 
-def test_bad_clip_is_refused_and_nothing_is_left(tmp_path):
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_bad_clip_is_refused_and_nothing_is_left(tmp_path, num_workers):
     write_clip(tmp_path / "videos/a.mp4")
     (tmp_path / "videos/b.mp4").write_text("no video")
     with pytest.raises(VideoError, match=r"b\.mp4: unreadable or damaged"):
-        prepare_dataset(PreparationConfig(), tmp_path / "videos", tmp_path / "out")
+        prepare_dataset(PreparationConfig(), tmp_path / "videos", tmp_path / "out", num_workers=num_workers)
     assert [path.name for path in tmp_path.iterdir()] == ["videos"]
 
 
-def test_bad_clips_are_skipped_on_request_and_named(tmp_path):
+@pytest.mark.parametrize("num_workers", [1, 2])
+def test_bad_clips_are_skipped_on_request_and_named(tmp_path, num_workers):
     write_clip(tmp_path / "videos/a.mp4")
     (tmp_path / "videos/b.mp4").write_text("no video")
     write_mute(tmp_path / "videos/c.avi")
     config = PreparationConfig(bad_clips="skip")
-    manifest = prepare_dataset(config, tmp_path / "videos", tmp_path / "out")
+    manifest = prepare_dataset(config, tmp_path / "videos", tmp_path / "out", num_workers=num_workers)
     assert set(manifest["skipped"]) == {"b.mp4", "c.avi"} and manifest["num_clips"] == 1
     assert json.loads((tmp_path / "out/manifest.json").read_text())["skipped"] == manifest["skipped"]
     (tmp_path / "videos/a.mp4").unlink()
@@ -172,7 +178,8 @@ def test_truncated_clips_are_named(tmp_path):
 @pytest.mark.parametrize(
     ("place", "message"),
     [
-        ("train/disc/000.mp4", "class disc is 'test_unseen', allowed in train are 'seen' classes"),
+        ("train/disc/000.mp4", "class disc is 'test_unseen', allowed in train are classes of seen only: a held-out"),
+        ("test_seen/disc/000.mp4", "allowed in test_seen are classes of seen and val_unseen only"),
         ("train/cat/000.mp4", "not at <partition>/<class>/<clip>"),
         ("dev/square/000.mp4", "not at <partition>/<class>/<clip>"),
         ("loose.mp4", "not at <partition>/<class>/<clip>"),
@@ -217,10 +224,12 @@ def test_config_out_of_range(values, message):
         (lambda f: f["train/frame_features"].__setitem__((0, 0, 0), np.nan), "frame_features: NaN"),
         (lambda f: f["train/visual_events"].__setitem__((0, 0, 0), 7), "visual_events: NaN or values outside 0..1"),
         (lambda f: f["train/label"].__setitem__(0, 9), "label: outside 0..1"),
-        (lambda f: f["train/label"].__setitem__(0, 1), "holds disc, allowed are 'seen' classes"),
+        (lambda f: f["train/label"].__setitem__(0, 1), "holds disc, allowed are classes of seen only"),
         (lambda f: f["classes/attributes"].__setitem__((0, 0), np.inf), "NaN, infinity"),
         (lambda f: f.create_group("extra"), r"unknown groups \['extra'\]"),
         (lambda f: f.attrs.__setitem__("config", "{"), "damaged"),
+        (lambda f: f.attrs.__delitem__("origin"), "damaged"),
+        (lambda f: f.attrs.__setitem__("origin", 3), "origin: allowed is one line"),
         (
             lambda f: (f["train"].__delitem__("label"), f["train"].__setitem__("label", h5py.ExternalLink("x", "/y"))),
             "lacks 'label'",

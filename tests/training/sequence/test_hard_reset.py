@@ -179,3 +179,16 @@ def test_a_sequence_leaves_the_hidden_membrane_alone() -> None:
     lif.mem = torch.full((2, 6), 0.25)
     first = all_at_once(lif, inputs)
     assert torch.equal(lif.mem, torch.full((2, 6), 0.25)) and torch.equal(first, all_at_once(lif, inputs))
+
+
+@on_every_backend
+def test_mixed_precision_keeps_thresholds_and_membranes_exact(backend: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    use(backend, monkeypatch)
+    lif, inputs = layer(), sequence_inputs(15, 4, (24,))
+    inputs[0] = inputs[0].detach().bfloat16()
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = all_at_once(lif, inputs)
+    assert mixed.dtype == torch.float32 and spikes_some(mixed.detach())
+    assert torch.equal(mixed, all_at_once(lif, [inputs[0].float(), *inputs[1:]]))
+    mixed.sum().backward()
+    assert lif.threshold_block.weight_context.grad.count_nonzero() > 0

@@ -1,4 +1,4 @@
-"""Clips in parallel: each is computed alone, in some OS process, and handed back in the order asked for.
+"""Clips, or whole runs, in parallel: each computed alone, in some OS process, and handed back in the order asked for.
 
 This module imports no numpy, so that a worker can still say how many threads numpy may use there.
 """
@@ -23,7 +23,7 @@ from tqdm import tqdm
 from hardware_profiles.cores import num_cores
 from hardware_profiles.interrupts import raise_if_interrupted
 
-from ..errors import TrainingError
+from .errors import TrainingError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -38,8 +38,8 @@ def default_workers(num_items: int) -> int:
     return max(1, min(num_cores(), num_items // ITEMS_PER_WORKER))
 
 
-def map_clips(
-    compute: Callable[[Item], Result], items: Sequence[Item], *, num_workers: int | None, title: str
+def map_in_workers(
+    compute: Callable[[Item], Result], items: Sequence[Item], *, num_workers: int | None, title: str, unit: str = "clip"
 ) -> Iterator[Result]:
     """Yield `compute(item)` for each item in order, with a progress bar.
 
@@ -48,6 +48,7 @@ def map_clips(
         items: what it is called with.
         num_workers: OS processes; 1 computes here, None takes `default_workers`.
         title: of the progress bar.
+        unit: what its numbers count.
 
     Raises:
         TrainingError: `num_workers` is below 1, or a worker was killed.
@@ -57,7 +58,7 @@ def map_clips(
     if num_workers < 1:
         raise TrainingError(f"workers: are {num_workers}, allowed is at least 1; leave it out to use all cores")
     results = map(compute, items) if num_workers == 1 else _in_workers(compute, items, num_workers)
-    for result in tqdm(results, desc=title, unit="clip", total=len(items)):
+    for result in tqdm(results, desc=title, unit=unit, total=len(items)):
         raise_if_interrupted()
         yield result
 
