@@ -240,11 +240,17 @@ def number_of_crossings(target_q: Ints, drift_q: Any, reference_q: Ints, on_q: I
 def add_patches(counts: Ints, width_px: int, patch_px: tuple[int, int], pooled: Ints) -> None:
     """Add counts `[2, H·W]` to `pooled` `[2, rows, columns]`, the sums over patches of (height, width) `patch_px`."""
     tall, wide = patch_px
+    columns = np.empty(width_px, np.int32)
     for sign in range(2):
-        for y in range(counts.shape[1] // width_px):
-            row = counts[sign, y * width_px : (y + 1) * width_px]
+        for row in range(pooled.shape[1]):
+            # whole rows first, which is done in vectors
+            columns[:] = 0
+            for y in range(row * tall, (row + 1) * tall):
+                pixels = counts[sign, y * width_px : (y + 1) * width_px]
+                for x in range(width_px):
+                    columns[x] += pixels[x]
             for column in range(pooled.shape[2]):
                 total = np.int32(0)
                 for x in range(column * wide, (column + 1) * wide):
-                    total = np.int32(total + row[x])
-                pooled[sign, y // tall, column] += total
+                    total = np.int32(total + columns[x])
+                pooled[sign, row, column] += total
