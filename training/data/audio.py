@@ -107,16 +107,16 @@ def band_levels_db(
     centre = np.linspace(0, num_needed, num_times)
     start = np.clip(np.rint(centre - num_window / 2), 0, num_needed - num_window).astype(np.int64)
     window = np.hanning(num_window + 1)[:-1]
-    levels = np.empty((num_times, config.num_bands))
+    power_passed = np.empty((num_times, config.num_bands))
     for first in range(0, num_times, WINDOWS_AT_ONCE):
         block = slice(first, first + WINDOWS_AT_ONCE)
         spectra = np.fft.rfft(heard[start[block, None] + np.arange(num_window)] * window)
         # one-sided spectrum: twice the power; Parseval with the window's own power
         power = 2 * np.abs(spectra) ** 2 / (num_window * np.sum(window**2))
         for k, row in enumerate(power, first):  # one by one: a product of matrices would sum in another order
-            levels[k] = filters @ row
-    levels = 10 * np.log10(levels + 1e-30)
-    return np.maximum(levels, config.floor_db)
+            power_passed[k] = filters @ row
+    levels_db: NDArray[np.float64] = np.maximum(10 * np.log10(power_passed + 1e-30), config.floor_db)
+    return levels_db
 
 
 def audio_features(

@@ -61,6 +61,24 @@ def test_every_event_equals_the_slow_reference_on_levels_that_rise(name, refract
     assert got != ideal and sum(map(len, got)) > 1000
 
 
+def test_a_shot_comes_after_a_crossing_of_its_microsecond_and_holds_back_what_follows():
+    class Shots(PixelNoise):
+        def shots_us(self, frame, num_pixels, start_us, end_us):
+            return np.array([-40, 0, 1])
+
+    def listed(refractory_us):
+        pixels = EventGenerator(
+            np.zeros(3, np.int64), 0, contrast_on_q=1000, contrast_off_q=1000, refractory_us=refractory_us,
+            noise=Shots(shot_hz=1.0),
+        )  # fmt: skip
+        return by_pixel([pixels.step(np.array([3500, 0, -1000]), 70)], 3)
+
+    # crossings at 20, 40 and 60 µs, and at 70
+    assert listed(0) == [[(0, 20), (0, 40), (1, 40), (0, 60)], [], [(0, 1), (1, 70)]]
+    assert listed(21) == [[(0, 20), (0, 60)], [], [(0, 1), (1, 70)]]
+    assert listed(70) == [[(0, 20)], [], [(0, 1)]]
+
+
 @pytest.mark.parametrize("name", NOISES)
 def test_counts_are_those_of_the_listed_events(name):
     level_q = levels(1)
