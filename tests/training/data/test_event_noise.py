@@ -118,6 +118,8 @@ def test_shots_have_their_rate_both_polarities_and_all_times():
     noise = PixelNoise(shot_hz=2.0, seed=1)
     signed_us = np.concatenate([noise.shots_us(k, 10_000, 50_000 * k, 50_000 * (k + 1)) for k in range(4)])
     num = np.count_nonzero(signed_us)
+    again = np.count_nonzero((signed_us[:10_000] != 0) & (signed_us[10_000:20_000] != 0))
+    assert again < 200  # 1000 in each frame, and not of the same pixels
     assert abs(num - 40_000 * 0.1) < 250 and abs(np.count_nonzero(signed_us > 0) - num / 2) < 150
     within_us = (np.abs(signed_us[signed_us != 0]) - 1) % 50_000
     assert abs(within_us.mean() - 25_000) < 1000 and within_us.min() < 200 and within_us.max() > 49_800
