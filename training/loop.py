@@ -122,9 +122,9 @@ def check_device(config: TrainingConfig) -> str:
     found = torch.cuda.device_count()
     accelerator = config.accelerator if config.accelerator != "auto" else ("gpu" if found else "cpu")
     if accelerator == "gpu" and found < config.devices:
+        mend = f"devices = {found}" if found else 'accelerator = "cpu"'
         raise TrainingError(
-            f"[training] accelerator 'gpu', devices {config.devices}: torch sees {found} CUDA devices; set devices to "
-            'as many, or accelerator = "cpu"'
+            f"[training] accelerator 'gpu', devices {config.devices}: torch sees {found} CUDA devices; set {mend}"
         )
     if accelerator == "cpu" and config.precision == "16-mixed":
         raise TrainingError(

@@ -78,7 +78,8 @@ def run_stages(
         model = make_model()
         history["B"] = train(model, second, config, protocol, work / "B")
     offsets = {head: values["offset"] for head, values in chosen["val"].items()}
-    model.to("cuda" if check_device(config) == "gpu" else "cpu")
+    # with several devices the next model's processes are forked, which a parent that uses CUDA cannot do
+    model.to("cuda" if check_device(config) == "gpu" and config.devices == 1 else "cpu")
     scores = {
         pair: score_pair(model, data, protocol, pair, offsets)
         for pair, names in PAIRS.items()

@@ -86,10 +86,14 @@ def test_stage_b_trains_anew_with_stage_as_epochs_and_rates(outcome: Outcome) ->
 
 
 def test_plateau_rates_are_replayed(tmp_path: Path) -> None:
-    outcome = run(tmp_path, epochs=12, schedule="plateau", learning_rate=0.05)
-    rates = [row["learning_rate"] for row in outcome.history["A"]]
+    falling = run(tmp_path / "falling", epochs=12, schedule="plateau", learning_rate=0.05)
+    rates = [row["learning_rate"] for row in falling.history["A"]]
     assert len(set(rates)) > 1, rates
-    assert [row["learning_rate"] for row in outcome.history["B"]] == rates[: outcome.epoch + 1]
+    steady = run(tmp_path / "steady", epochs=8, schedule="plateau")
+    assert steady.epoch > 4, "without stage A's rates, stage B's would have fallen by then"
+    for outcome in (falling, steady):
+        rates = [row["learning_rate"] for row in outcome.history["A"]]
+        assert [row["learning_rate"] for row in outcome.history["B"]] == rates[: outcome.epoch + 1]
 
 
 def test_each_stage_learns_from_its_partitions_and_no_test_clip_is_seen(
@@ -287,13 +291,15 @@ class Exploding(TinyModel):
 def test_missing_hardware_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
     assert check_device(tiny_training(accelerator="auto")) == "cpu"
-    with pytest.raises(TrainingError, match="accelerator 'gpu', devices 1: torch sees 0 CUDA devices; set"):
+    with pytest.raises(
+        TrainingError, match="accelerator 'gpu', devices 1: torch sees 0 CUDA devices; set accelerator = "
+    ):
         check_device(tiny_training(accelerator="gpu"))
     with pytest.raises(TrainingError, match="precision '16-mixed': trains on a GPU only"):
         check_device(tiny_training(accelerator="auto", precision="16-mixed"))
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     assert check_device(tiny_training(accelerator="auto", precision="16-mixed")) == "gpu"
-    with pytest.raises(TrainingError, match="devices 2: torch sees 1 CUDA devices"):
+    with pytest.raises(TrainingError, match="devices 2: torch sees 1 CUDA devices; set devices = 1"):
         check_device(tiny_training(accelerator="auto", devices=2))
 
 
