@@ -18,6 +18,9 @@ from hardware_profiles.errors import ConfigError
 from .events import binarise, count_events, quantise_level
 from .video import MICROSECONDS
 
+WINDOWS_AT_ONCE = 64
+"""Windows that are transformed together, so that memory does not grow with the length of the sound."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class AudioConfig:
@@ -104,13 +107,16 @@ def band_levels_db(
     centre = np.linspace(0, num_needed, num_times)
     start = np.clip(np.rint(centre - num_window / 2), 0, num_needed - num_window).astype(np.int64)
     window = np.hanning(num_window + 1)[:-1]
-    levels = np.empty((num_times, config.num_bands))
-    for k, first in enumerate(start):
-        spectrum = np.fft.rfft(heard[first : first + num_window] * window)
+    power_passed = np.empty((num_times, config.num_bands))
+    for first in range(0, num_times, WINDOWS_AT_ONCE):
+        block = slice(first, first + WINDOWS_AT_ONCE)
+        spectra = np.fft.rfft(heard[start[block, None] + np.arange(num_window)] * window)
         # one-sided spectrum: twice the power; Parseval with the window's own power
-        power = 2 * np.abs(spectrum) ** 2 / (num_window * np.sum(window**2))
-        levels[k] = 10 * np.log10(filters @ power + 1e-30)
-    return np.maximum(levels, config.floor_db)
+        power = 2 * np.abs(spectra) ** 2 / (num_window * np.sum(window**2))
+        for k, row in enumerate(power, first):  # one by one: a product of matrices would sum in another order
+            power_passed[k] = filters @ row
+    levels_db: NDArray[np.float64] = np.maximum(10 * np.log10(power_passed + 1e-30), config.floor_db)
+    return levels_db
 
 
 def audio_features(

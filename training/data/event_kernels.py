@@ -227,12 +227,39 @@ def count_listed(pixel: Ints, polarity: NDArray[np.uint8], counts: Ints) -> None
 @compiled
 def number_of_crossings(target_q: Ints, drift_q: Any, reference_q: Ints, on_q: Ints, off_q: Ints) -> int:
     """Return how many events a step has, without moving anything; arguments as for `list_crossings`."""
-    each_on, each_off = on_q.shape[0] > 1, off_q.shape[0] > 1
-    total = 0
+    each = max(on_q.shape[0], off_q.shape[0]) > 1
+    total = np.int64(0)
+    for start in range(0, target_q.shape[0], BLOCK):
+        target, reference = target_q[start : start + BLOCK], reference_q[start : start + BLOCK]
+        if each:
+            total += _number_mismatched(
+                target, drift_q, reference, on_q[start : start + BLOCK], off_q[start : start + BLOCK]
+            )
+        else:
+            total += _number(target, drift_q, reference, on_q[0], off_q[0])
+    return int(total)
+
+
+@compiled
+def _number(target_q: Ints, drift_q: Any, reference_q: Ints, on_q: Any, off_q: Any) -> Any:
+    """Return the number of a block, which fits int32."""
+    total = np.int32(0)
     for p in range(target_q.shape[0]):
         change = np.int32(np.int32(target_q[p] + drift_q) - reference_q[p])
-        on, off = on_q[p if each_on else 0], off_q[p if each_off else 0]
-        total += crossings(np.int32(abs(change)), on if change >= 0 else off)
+        contrast = on_q if change >= 0 else off_q
+        total = np.int32(total + crossings(np.int32(abs(change)), contrast))
+    return total
+
+
+@compiled
+def _number_mismatched(target_q: Ints, drift_q: Any, reference_q: Ints, on_q: Ints, off_q: Ints) -> Any:
+    """Do the same with thresholds of each pixel's own."""
+    total = np.int32(0)
+    for p in range(target_q.shape[0]):
+        change = np.int32(np.int32(target_q[p] + drift_q) - reference_q[p])
+        on, off = on_q[p], off_q[p]
+        contrast = on if change >= 0 else off
+        total = np.int32(total + crossings(np.int32(abs(change)), contrast))
     return total
 
 
@@ -240,11 +267,17 @@ def number_of_crossings(target_q: Ints, drift_q: Any, reference_q: Ints, on_q: I
 def add_patches(counts: Ints, width_px: int, patch_px: tuple[int, int], pooled: Ints) -> None:
     """Add counts `[2, H·W]` to `pooled` `[2, rows, columns]`, the sums over patches of (height, width) `patch_px`."""
     tall, wide = patch_px
+    columns = np.empty(width_px, np.int32)
     for sign in range(2):
-        for y in range(counts.shape[1] // width_px):
-            row = counts[sign, y * width_px : (y + 1) * width_px]
+        for row in range(pooled.shape[1]):
+            # whole rows first, which is done in vectors
+            columns[:] = 0
+            for y in range(row * tall, (row + 1) * tall):
+                pixels = counts[sign, y * width_px : (y + 1) * width_px]
+                for x in range(width_px):
+                    columns[x] += pixels[x]
             for column in range(pooled.shape[2]):
                 total = np.int32(0)
                 for x in range(column * wide, (column + 1) * wide):
-                    total = np.int32(total + row[x])
-                pooled[sign, y // tall, column] += total
+                    total = np.int32(total + columns[x])
+                pooled[sign, row, column] += total

@@ -38,6 +38,19 @@ def test_a_full_scale_sine_has_minus_3_db_in_all():
     np.testing.assert_allclose(10 * np.log10(power), -3.0103, atol=0.02)
 
 
+@pytest.mark.parametrize("num_times", [2, 64, 65, 200])
+def test_levels_are_those_of_each_window_alone(num_times):
+    sound = np.random.default_rng(0).normal(0, 0.1, RATE_HZ).astype(np.float32)
+    levels = band_levels_db(sound, RATE_HZ, AudioConfig(), num_times=num_times, duration_us=SECOND_US)
+    window, filters = np.hanning(513)[:-1], mel_filters(32, 125.0, 512, RATE_HZ)
+    for k, centre in enumerate(np.linspace(0, RATE_HZ, num_times)):
+        first = int(np.clip(np.rint(centre - 256), 0, RATE_HZ - 512))
+        spectrum = np.fft.rfft(sound[first : first + 512].astype(np.float64) * window)
+        power = 2 * np.abs(spectrum) ** 2 / (512 * np.sum(window**2))
+        np.testing.assert_array_equal(levels[k], np.maximum(10 * np.log10(filters @ power + 1e-30), -60.0))
+    assert levels.min() > -60
+
+
 def test_energies_follow_the_pitch_and_stay_in_0_to_1():
     energies, _ = features(chirp("rising"))
     assert energies.dtype == np.float32 and energies.shape == (16, 32)

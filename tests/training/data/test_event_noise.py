@@ -61,6 +61,24 @@ def test_every_event_equals_the_slow_reference_on_levels_that_rise(name, refract
     assert got != ideal and sum(map(len, got)) > 1000
 
 
+def test_a_shot_comes_after_a_crossing_of_its_microsecond_and_holds_back_what_follows():
+    class Shots(PixelNoise):
+        def shots_us(self, frame, num_pixels, start_us, end_us):
+            return np.array([-40, 0, 1])
+
+    def listed(refractory_us):
+        pixels = EventGenerator(
+            np.zeros(3, np.int64), 0, contrast_on_q=1000, contrast_off_q=1000, refractory_us=refractory_us,
+            noise=Shots(shot_hz=1.0),
+        )  # fmt: skip
+        return by_pixel([pixels.step(np.array([3500, 0, -1000]), 70)], 3)
+
+    # crossings at 20, 40 and 60 µs, and at 70
+    assert listed(0) == [[(0, 20), (0, 40), (1, 40), (0, 60)], [], [(0, 1), (1, 70)]]
+    assert listed(21) == [[(0, 20), (0, 60)], [], [(0, 1), (1, 70)]]
+    assert listed(70) == [[(0, 20)], [], [(0, 1)]]
+
+
 @pytest.mark.parametrize("name", NOISES)
 def test_counts_are_those_of_the_listed_events(name):
     level_q = levels(1)
@@ -100,6 +118,8 @@ def test_shots_have_their_rate_both_polarities_and_all_times():
     noise = PixelNoise(shot_hz=2.0, seed=1)
     signed_us = np.concatenate([noise.shots_us(k, 10_000, 50_000 * k, 50_000 * (k + 1)) for k in range(4)])
     num = np.count_nonzero(signed_us)
+    again = np.count_nonzero((signed_us[:10_000] != 0) & (signed_us[10_000:20_000] != 0))
+    assert again < 200  # 1000 in each frame, and not of the same pixels
     assert abs(num - 40_000 * 0.1) < 250 and abs(np.count_nonzero(signed_us > 0) - num / 2) < 150
     within_us = (np.abs(signed_us[signed_us != 0]) - 1) % 50_000
     assert abs(within_us.mean() - 25_000) < 1000 and within_us.min() < 200 and within_us.max() > 49_800

@@ -152,6 +152,15 @@ def test_slow_change_fires_because_the_residual_is_kept():
     assert counts.tolist() == [[[6], [0]]]
 
 
+def test_bins_that_no_time_falls_into_are_empty_whatever_the_memory_held(monkeypatch):
+    monkeypatch.setattr(np, "empty", lambda shape, dtype=float: np.full(shape, 7, dtype))
+    levels = [np.array([0, 0]), np.array([2500, 0]), np.array([2500, -1000])]
+    contrast = {"contrast_on": 1000 / LEVEL_SCALE, "contrast_off": 1000 / LEVEL_SCALE}
+    # events at 2, 4 and 10 µs: bins of half a microsecond, and bins after the last frame
+    counts = count_events(levels, (0, 5, 10), **contrast, num_bins=24, duration_us=12)
+    assert np.argwhere(counts).tolist() == [[3, 0, 0], [7, 0, 0], [19, 1, 1]] and counts.max() == 1
+
+
 def test_levels_out_of_range_are_refused():
     for dtype in (np.int32, np.int64):
         pixels = EventGenerator(np.array([0]), 0, contrast_on_q=1000, contrast_off_q=1000)
