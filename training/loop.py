@@ -7,14 +7,8 @@ the bit.
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import os
-import signal
-import sys
-import threading
-import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,17 +17,17 @@ import lightning.pytorch as pl
 import numpy as np
 import numpy.typing as npt
 import torch
-from lightning.pytorch.callbacks import Checkpoint, TQDMProgressBar
+from lightning.pytorch.callbacks import Checkpoint
 from lightning.pytorch.strategies import DDPStrategy
 from tensorboardX import SummaryWriter
 from torch import nn
-from torch.multiprocessing.spawn import ProcessExitedException, ProcessRaisedException
 
 from export.checkpoint import load_checkpoint, save_checkpoint
 from hardware_profiles.artifact import read_json, write_json
 from hardware_profiles.interrupts import raise_if_interrupted
 
 from .config import ProtocolConfig, TrainingConfig
+from .console import ProgressBar, ctrl_c_as_everywhere, one_line_from_processes, quiet_lightning
 from .data.source import STAGES, ClassRoles, Clips
 from .errors import TrainingError
 from .evaluation import embed_and_compare, judge
@@ -101,7 +95,7 @@ def train(model: nn.Module, task: Task, config: TrainingConfig, protocol: Protoc
         work.mkdir(parents=True, exist_ok=True)
         lightning = _Lightning(model, task, config, protocol, work)
         last = str(work / LAST) if (work / LAST).is_file() else None
-        with _quiet_lightning(), _ctrl_c_as_everywhere(), _one_line_from_processes():
+        with quiet_lightning(), ctrl_c_as_everywhere(), one_line_from_processes():
             _make_trainer(task, config, accelerator).fit(lightning, ckpt_path=last, weights_only=True)
         # from the file: with several devices other processes trained
         history = torch.load(work / LAST, map_location="cpu", weights_only=True)["history"]
@@ -146,7 +140,7 @@ def _make_trainer(task: Task, config: TrainingConfig, accelerator: str) -> pl.Tr
         use_distributed_sampler=False,  # ClipOrder shares the clips out
         logger=False,
         enable_model_summary=False,
-        callbacks=[_Saving(config.checkpoint_steps), _ProgressBar(refresh_rate=1)],
+        callbacks=[_Saving(config.checkpoint_steps), ProgressBar(refresh_rate=1)],
         num_sanity_val_steps=0,
     )
 
@@ -283,69 +277,3 @@ class _Saving(Checkpoint):
         trainer.save_checkpoint(new)
         if trainer.is_global_zero:
             os.replace(new, module.work / LAST)
-
-
-class _ProgressBar(TQDMProgressBar):
-    """Lightning's bar, on stderr: stdout is for results."""
-
-    def init_train_tqdm(self) -> Any:
-        with contextlib.redirect_stdout(sys.stderr):
-            return super().init_train_tqdm()
-
-    def on_train_start(self, trainer: pl.Trainer, module: Any) -> None:
-        super().on_train_start(trainer, module)
-        if module.step:  # resumed within an epoch, whose start is not announced again
-            self._describe(trainer, module)
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, module: Any) -> None:
-        super().on_train_epoch_start(trainer, module)
-        self._describe(trainer, module)
-
-    def _describe(self, trainer: pl.Trainer, module: Any) -> None:
-        self.train_progress_bar.total = len(module.order)
-        self.train_progress_bar.set_description(f"Stage {module.task.stage}, Epoch {len(module.history)}")
-
-    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: BaseException) -> None:
-        """Close the bar; left open, it would be drawn again below the command's last line."""
-        with contextlib.suppress(TypeError):  # no bar was opened yet
-            self.train_progress_bar.close()
-
-
-@contextlib.contextmanager
-def _quiet_lightning() -> Iterator[None]:
-    """Lightning advises on workers and loggers that a run of seconds does not need."""
-    loggers = [logging.getLogger(name) for name in ("lightning.pytorch", "lightning.fabric")]
-    levels = [logger.level for logger in loggers]
-    for logger in loggers:
-        logger.setLevel(logging.ERROR)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", module="lightning")
-        warnings.filterwarnings("ignore", message=".*(num_workers|LeafSpec|isinstance).*")
-        try:
-            yield
-        finally:
-            for logger, level in zip(loggers, levels, strict=True):
-                logger.setLevel(level)
-
-
-@contextlib.contextmanager
-def _one_line_from_processes() -> Iterator[None]:
-    """What a process of DDP raised comes as a traceback in text; its last line says it."""
-    try:
-        yield
-    except (ProcessRaisedException, ProcessExitedException) as error:
-        text = str(error).strip().splitlines()[-1]
-        raise TrainingError(f"a training process of several ended: {text}") from error
-
-
-@contextlib.contextmanager
-def _ctrl_c_as_everywhere() -> Iterator[None]:
-    """Lightning turns Ctrl-C into exit code 1 and then ignores the signal for good; undo both."""
-    before = signal.getsignal(signal.SIGINT)
-    try:
-        yield
-    except SystemExit as stop:
-        raise KeyboardInterrupt from stop
-    finally:
-        if threading.current_thread() is threading.main_thread():
-            signal.signal(signal.SIGINT, signal.SIG_DFL if before is None else before)
