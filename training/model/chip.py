@@ -28,10 +28,8 @@ class ChipSegment(nn.Module):
         visual, audio = prod(sizes.visual_shape), prod(sizes.audio_shape)
         self.discrepancy = DiscrepancyBlock(visual, audio, config) if config.use_discrepancy else None
         stream = STREAMS[config.architecture]
-        self.visual: LinearStream | TransformerStream = stream(sizes.visual_shape, 0, config)
-        self.audio: LinearStream | TransformerStream = stream(
-            sizes.audio_shape, self.discrepancy.num_outputs if self.discrepancy else 0, config
-        )
+        self.visual: LinearStream | TransformerStream = stream(sizes.visual_shape, False, config)
+        self.audio: LinearStream | TransformerStream = stream(sizes.audio_shape, config.use_discrepancy, config)
 
     def reset(self) -> None:
         """Forget all membranes."""

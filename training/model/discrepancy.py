@@ -11,6 +11,7 @@ with a, v the audio and visual events of the step. Both populations drive the au
 
 from __future__ import annotations
 
+import math
 from typing import cast
 
 import torch
@@ -22,7 +23,7 @@ from export.registry import ModuleCall, Reading, register_module
 
 from ..dynamic_threshold import EXPECTED_RATE
 from .config import ModelConfig
-from .neurons import FixedNeurons
+from .neurons import FixedNeurons, make_linear
 
 HALF_NORMAL_MEAN = 0.798
 """E|z| of a standard normal z."""
@@ -68,7 +69,6 @@ class DiscrepancyBlock(nn.Module):
     def __init__(self, visual: int, audio: int, config: ModelConfig) -> None:
         super().__init__()
         width = config.discrepancy_width
-        self.num_outputs = 2 * width
         self.excite_by_audio = SignedLinear(audio, width, +1)
         self.inhibit_by_visual = SignedLinear(visual, width, -1)
         self.excite_by_visual = SignedLinear(visual, width, +1)
@@ -76,8 +76,26 @@ class DiscrepancyBlock(nn.Module):
         self.sound_alone = FixedNeurons(config.beta, config.threshold)
         self.sight_alone = FixedNeurons(config.beta, config.threshold)
 
-    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
-        """Return spikes (d⁺, d⁻) `[…, 2·discrepancy_width]` of events `[…, N]`."""
+    def forward(self, visual: torch.Tensor, audio: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return spikes d⁺ and d⁻, `[…, discrepancy_width]` each, of events `[…, N]`."""
         sound = self.sound_alone(self.excite_by_audio(audio) + self.inhibit_by_visual(visual))
         sight = self.sight_alone(self.excite_by_visual(visual) + self.inhibit_by_audio(audio))
-        return torch.cat([sound, sight], dim=-1)
+        return sound, sight
+
+
+class DiscrepancyDrive(nn.Module):
+    """What the discrepancy adds to a layer's current: W⁺ d⁺ + W⁻ d⁻."""
+
+    def __init__(self, width: int, config: ModelConfig) -> None:
+        super().__init__()
+        self.from_sound = make_linear(config.discrepancy_width, width)
+        self.from_sight = make_linear(config.discrepancy_width, width)
+        with torch.no_grad():  # unit variance of both together
+            self.from_sound.weight *= math.sqrt(0.5)
+            self.from_sight.weight *= math.sqrt(0.5)
+
+    def forward(self, discrepancy: tuple[torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        """Return currents `[…, width]` of (d⁺, d⁻)."""
+        sound, sight = discrepancy
+        current: torch.Tensor = self.from_sound(sound) + self.from_sight(sight)
+        return current

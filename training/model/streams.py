@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from .config import ModelConfig
+from .discrepancy import DiscrepancyDrive
 from .neurons import DynamicNeurons, make_linear
 from .spikeformer import Stage, WindowPool
 from .stem import Stem
@@ -23,25 +24,28 @@ class LinearStream(nn.Module):
 
     output_sizes: tuple[int, ...]
 
-    def __init__(self, shape: tuple[int, ...], discrepancy: int, config: ModelConfig) -> None:
+    def __init__(self, shape: tuple[int, ...], with_discrepancy: bool, config: ModelConfig) -> None:
         super().__init__()
         fan_ins = (prod(shape), *config.widths[:-1])
         self.linear = nn.ModuleList(
             make_linear(fan_in, width) for fan_in, width in zip(fan_ins, config.widths, strict=True)
         )
         self.neurons = nn.ModuleList(DynamicNeurons(fan_in, config) for fan_in in fan_ins)
-        self.from_discrepancy = make_linear(discrepancy, config.widths[1]) if discrepancy else None
+        self.discrepancy = DiscrepancyDrive(config.widths[1], config) if with_discrepancy else None
         self.output_sizes = (config.widths[-1],)
 
     def forward(
-        self, events: torch.Tensor, context: torch.Tensor, discrepancy: torch.Tensor | None = None
+        self,
+        events: torch.Tensor,
+        context: torch.Tensor,
+        discrepancy: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Return the last layer's spikes, for one step `[B, N]` or a sequence `[T, B, N]`."""
         spikes = events
         for layer, (linear, neurons) in enumerate(zip(self.linear, self.neurons, strict=True)):
             current = linear(spikes)
-            if layer == 1 and self.from_discrepancy is not None:
-                current = current + self.from_discrepancy(discrepancy)
+            if layer == 1 and self.discrepancy is not None and discrepancy is not None:
+                current = current + self.discrepancy(discrepancy)
             spikes = neurons(current, spikes, context)
         return (spikes,)
 
@@ -51,11 +55,11 @@ class TransformerStream(nn.Module):
 
     output_sizes: tuple[int, ...]
 
-    def __init__(self, shape: tuple[int, ...], discrepancy: int, config: ModelConfig) -> None:
+    def __init__(self, shape: tuple[int, ...], with_discrepancy: bool, config: ModelConfig) -> None:
         super().__init__()
         self.stem = Stem(shape, config)
         size = self.stem.tokens * config.channels
-        self.from_discrepancy = make_linear(discrepancy, size) if discrepancy else None
+        self.discrepancy = DiscrepancyDrive(size, config) if with_discrepancy else None
         self.stages = nn.ModuleList(
             Stage(self.stem.tokens, num_blocks, config, entry=self.stem.hidden if index == 0 else None)
             for index, num_blocks in enumerate(config.blocks)
@@ -66,12 +70,15 @@ class TransformerStream(nn.Module):
         self.output_sizes = (size,) * len(config.steps)
 
     def forward(
-        self, events_TBN: torch.Tensor, context_TBN: torch.Tensor, discrepancy_TBN: torch.Tensor | None = None
+        self,
+        events_TBN: torch.Tensor,
+        context_TBN: torch.Tensor,
+        discrepancy: tuple[torch.Tensor, torch.Tensor] | None = None,
     ) -> tuple[torch.Tensor, ...]:
         """Return the spikes of every stage, `[T_i, B, tokens·channels]`."""
         current, population = self.stem(events_TBN, context_TBN)
-        if self.from_discrepancy is not None:
-            current = current + self.from_discrepancy(discrepancy_TBN)
+        if self.discrepancy is not None and discrepancy is not None:
+            current = current + self.discrepancy(discrepancy)
         spikes = [self.stages[0](current, population, context_TBN)]
         for window, stage in zip(self.windows, self.stages[1:], strict=True):
             # what the host last sent before the window closed

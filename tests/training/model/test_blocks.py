@@ -157,7 +157,7 @@ def test_discrepancy_tells_sound_from_sight() -> None:
     nothing = torch.zeros_like
 
     def rates(visual: torch.Tensor, audio: torch.Tensor) -> list[float]:
-        return [float(part.mean()) for part in block(visual, audio).detach().chunk(2, dim=-1)]
+        return [float(part.detach().mean()) for part in block(visual, audio)]
 
     heard, seen, both = rates(nothing(sight), sound), rates(sight, nothing(sound)), rates(sight, sound)
     assert heard[0] > 0.2 and heard[1] == 0, "sound alone drives d⁺ only"
