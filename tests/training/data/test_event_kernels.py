@@ -46,7 +46,7 @@ def test_quotients_are_exact_around_every_multiple():
         sizes = (multiples[:, None] + np.arange(-1, 2)).ravel()
         sizes = sizes[(sizes >= 0) & (sizes < most)]
         for size in sizes.tolist():
-            assert crossings(np.int32(size), np.int32(contrast)) == size // contrast
+            assert crossings(np.int32(size), np.int32(contrast), inverse(contrast)) == size // contrast
 
 
 @pytest.mark.parametrize("whole_us", [1, 2, 3, 33_367, 62_500, (1 << 32) - 1, 1 << 32])
