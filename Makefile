@@ -11,7 +11,7 @@ FIND_LINKS := $(addprefix --find-links ,$(PIP_FIND_LINKS))
 # one thread: the layers are small, and two threads that wait for each other are slower than one
 export OMP_NUM_THREADS ?= 1
 
-.PHONY: help setup lock demo render prepare train export simulate profile test test-full crosscheck crosscheck-netx check lint format bench clean
+.PHONY: help setup lock demo render prepare train export simulate profile test test-full crosscheck crosscheck-netx check lint format bench ablation clean
 
 help: ## print the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | column -t -s "$$(printf '\t')"
@@ -81,6 +81,14 @@ bench: setup ## timings of both sides, interleaved, with ratios
 	$(BIN)/python -m benchmarks.export_scale
 	$(BIN)/python -m benchmarks.parity_at_scale
 	$(BIN)/python -m benchmarks.conv_vs_sparse
+
+ABLATION ?= runs/ablation
+ABLATION_CONFIG ?= configs/ablation.toml
+
+ablation: setup ## MDST++ without each of its blocks, over seeds, on the rendered benchmark: runs/ablation/table (half an hour)
+	$(BIN)/python -m training render --config $(ABLATION_CONFIG) --out $(ABLATION)/videos
+	$(BIN)/python -m training prepare --config $(ABLATION_CONFIG) --videos $(ABLATION)/videos --out $(ABLATION)/dataset
+	$(BIN)/python -m training ablation --config $(ABLATION_CONFIG) --data $(ABLATION)/dataset --out $(ABLATION)/table
 
 test-full: setup ## the test suite with ten times as many random graphs
 	AXONPORT_FULL=1 $(BIN)/python -m pytest

@@ -16,7 +16,8 @@ HM = {REFERENCE: (50.0, 52.0, 54.0), "context only": (20.0, 23.0, 23.0), "same":
 def rows(hm: dict[str, tuple[float, ...]] = HM) -> list[dict[str, Any]]:
     return [
         {"arm": arm, "seed": seed, "cpu_s": 1.5, "num_parameters": 7,
-         "test": {"S": 60.0, "U": 40.0, "HM": value, "ZSL": 70.0}, "flipped": {"S": 1.0, "U": 2.0, "HM": 3.0, "ZSL": 4.0}}
+         "test": {"S": 60.0, "U": 40.0, "HM": value, "ZSL": 70.0},
+         "flipped": {"S": 1.0, "U": 2.0, "HM": 3.0, "ZSL": 4.0}}
         for arm, values in hm.items()
         for seed, value in enumerate(values)
     ]  # fmt: skip

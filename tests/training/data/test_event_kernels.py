@@ -6,7 +6,7 @@ import sys
 import numpy as np
 import pytest
 
-from training.data.event_kernels import count_crossings, crossings, cut_levels
+from training.data.event_kernels import count_crossings, crossings, cut_levels, inverse
 from training.data.event_pixels import MAX_LEVEL_Q, MIN_CONTRAST_Q
 
 WITHOUT_NUMBA = """
