@@ -1,28 +1,17 @@
-"""`python -m training`: render the benchmark, prepare videos, draw a clip, train and test a model, score any world."""
+"""`python -m training`: render the benchmark, prepare videos, draw a clip, train MDST and MDST++, score any world."""
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
-import shutil
 import sys
 from collections.abc import Callable, Sequence
-from glob import escape
-from pathlib import Path
 from typing import NamedTuple
 
-from hardware_profiles.artifact import atomic_folder, check_replaceable, is_current, provenance
 from hardware_profiles.command import run_command
-from hardware_profiles.config import as_mapping, read_section
-from hardware_profiles.errors import ConfigError
 
-from .config import PAIRS, ProtocolConfig, TrainingConfig
-from .data.section import DataConfig, PreparedConfig, data_inputs, read_data_section
-from .model.config import ModelConfig
+from . import data_commands, fit_commands
 
 PROGRAM = "python -m training"
-# Subcommands import what they need when they run: PyAV, matplotlib and Lightning take seconds, and help, refusals
-# and what is up to date do without.
 
 
 class Subcommand(NamedTuple):
@@ -35,214 +24,6 @@ class Subcommand(NamedTuple):
     handle: Callable[[argparse.Namespace], int]
 
 
-def _add_config_and_out(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file, see configs/demo.toml")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, replaced as a whole")
-
-
-def _add_workers(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "--workers", type=int, metavar="N", help="clips at a time; the result is the same (default: all cores)"
-    )
-
-
-def _add_render(parser: argparse.ArgumentParser) -> None:
-    _add_config_and_out(parser)
-    _add_workers(parser)
-
-
-def _add_prepare(parser: argparse.ArgumentParser) -> None:
-    _add_config_and_out(parser)
-    parser.add_argument(
-        "--videos", type=Path, required=True, metavar="DIR", help="folder of videos, searched with its subfolders"
-    )
-    _add_workers(parser)
-
-
-def _add_picture(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("clip", type=Path, metavar="CLIP", help="any video file")
-    parser.add_argument("--out", type=Path, required=True, metavar="PNG", help="picture to write")
-    parser.add_argument("--config", type=Path, metavar="FILE", help="take [preparation] from here instead of defaults")
-    parser.add_argument("--duration", type=float, metavar="S", help="draw the first S seconds (default: all)")
-    parser.add_argument("--size", type=int, default=192, metavar="PX", help="pixels per side for events (192)")
-    parser.add_argument("--columns", type=int, default=8, metavar="N", help="frames shown (8)")
-
-
-def _render(args: argparse.Namespace) -> int:
-    from .data.render import BenchmarkConfig, render_benchmark
-
-    config = read_section(args.config, "benchmark", BenchmarkConfig)
-    manifest = render_benchmark(config, args.out, num_workers=args.workers)
-    if manifest is None:
-        print(f"{args.out}: up to date")
-    else:
-        print(f"{args.out}: {manifest['num_clips']} {manifest['origin']}")
-    return 0
-
-
-def _prepare(args: argparse.Namespace) -> int:
-    from .data.prepare import PreparationConfig, prepare_dataset
-
-    config = read_section(args.config, "preparation", PreparationConfig)
-    manifest = prepare_dataset(config, args.videos, args.out, num_workers=args.workers)
-    if manifest is None:
-        print(f"{args.out}: up to date")
-        return 0
-    for reason in manifest["skipped"].values():
-        print(f"skipped: {reason}", file=sys.stderr)
-    for name in manifest["truncated"]:
-        print(f"truncated: {name}", file=sys.stderr)
-    print(
-        f"{args.out}: {manifest['num_clips']} clips, {len(manifest['truncated'])} truncated, "
-        f"{len(manifest['skipped'])} skipped; {manifest['origin']}"
-    )
-    return 0
-
-
-def _picture(args: argparse.Namespace) -> int:
-    if args.out.suffix != ".png":
-        raise ConfigError(f"--out {args.out}: allowed is a name that ends in .png")
-    from .data.picture import draw_picture
-    from .data.prepare import PreparationConfig
-
-    config = read_section(args.config, "preparation", PreparationConfig) if args.config else PreparationConfig()
-    if args.duration is not None:
-        config = dataclasses.replace(config, duration_s=args.duration)
-    draw_picture(args.clip, args.out, config, size_px=args.size, num_columns=args.columns)
-    print(args.out)
-    return 0
-
-
-def _add_layout(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder written by `prepare`")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, replaced as a whole")
-    parser.add_argument("--name", required=True, help="the data set's folder below it, for example UCF")
-
-
-def _layout(args: argparse.Namespace) -> int:
-    from .data.avgzsl.write_layout import write_avgzsl_layout
-
-    is_new = write_avgzsl_layout(args.data, args.out, args.name)
-    print(args.out / args.name if is_new else f"{args.out}: up to date")
-    return 0
-
-
-def _add_fit(parser: argparse.ArgumentParser) -> None:
-    _add_config_and_out(parser)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder written by `prepare`")
-
-
-def _add_score(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument(
-        "outputs", type=Path, nargs="+", metavar="OUTPUTS", help="outputs_*.h5 of export or lava_runtime"
-    )
-    parser.add_argument("--training", type=Path, required=True, metavar="DIR", help="folder written by `fit`")
-    parser.add_argument(
-        "--pair", choices=PAIRS, default="test", help="partitions that were run, seen and unseen (test)"
-    )
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder written by `prepare`")
-    parser.add_argument("--out", type=Path, required=True, metavar="DIR", help="folder to write, replaced as a whole")
-
-
-def _add_ablation(parser: argparse.ArgumentParser) -> None:
-    _add_config_and_out(parser)
-    parser.add_argument("--data", type=Path, required=True, metavar="DIR", help="folder written by `prepare`")
-    parser.add_argument("--workers", type=int, metavar="N", help="runs side by side (one per core)")
-
-
-def _add_protocol(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--config", type=Path, required=True, metavar="FILE", help="TOML file with [data]")
-    parser.add_argument("--out", type=Path, metavar="DIR", help="folder to write (runs/ and the config's name)")
-
-
-def _fit(args: argparse.Namespace) -> int:
-    return _train(args.config, PreparedConfig(folder=str(args.data)), args.out)
-
-
-def _protocol(args: argparse.Namespace) -> int:
-    out = args.out or Path("runs") / args.config.stem
-    return _train(args.config, read_data_section(args.config), out)
-
-
-def _train(config: Path, data: DataConfig, out: Path) -> int:
-    model = read_section(config, "model", ModelConfig)
-    training = read_section(config, "training", TrainingConfig)
-    protocol = read_section(config, "protocol", ProtocolConfig)
-    sections = {"data": data, "model": model, "training": training, "protocol": protocol}
-    manifest = provenance("fit", {name: as_mapping(values) for name, values in sections.items()}, data_inputs(data))
-    if is_current(out, manifest):
-        print(f"{out}: up to date")
-        return 0
-    check_replaceable(out)
-    from .data.reader import open_data
-    from .fit import run_fit
-    from .result import RESULT_TEXT
-
-    work = out.resolve()  # `.` has no name
-    resume = f".{work.name}.resume-"
-    with atomic_folder(out, manifest) as folder:
-        opened = open_data(data)
-        print(f"{opened.title}: {opened.origin}", file=sys.stderr)
-        run_fit(opened, model, training, protocol, folder, work.parent / f"{resume}{manifest['key'][:12]}")
-        text = (folder / RESULT_TEXT).read_text(encoding="utf-8")
-    for left in work.parent.glob(f"{escape(resume)}*"):  # of this run, and of runs given up
-        shutil.rmtree(left, ignore_errors=True)
-    print(f"{text}\n{out}: {RESULT_TEXT}, metrics.json, checkpoint.safetensors")
-    return 0
-
-
-def _ablation(args: argparse.Namespace) -> int:
-    from .ablation.config import AblationConfig
-
-    data = PreparedConfig(folder=str(args.data))
-    model = read_section(args.config, "model", ModelConfig)
-    training = read_section(args.config, "training", TrainingConfig)
-    protocol = read_section(args.config, "protocol", ProtocolConfig)
-    ablation = read_section(args.config, "ablation", AblationConfig)
-    sections = {"data": data, "model": model, "training": training, "protocol": protocol}
-    manifest = provenance(
-        "ablation",
-        {name: as_mapping(values) for name, values in {**sections, "ablation": ablation}.items()},
-        data_inputs(data),
-    )
-    if is_current(args.out, manifest):
-        print(f"{args.out}: up to date")
-        return 0
-    check_replaceable(args.out)
-    from .ablation.report import PICTURE_FILE, run_ablation
-    from .ablation.runs import Setting
-
-    # runs are kept by what they depend on: more seeds or arms find those that are there
-    shared = provenance(
-        "ablation runs", {name: as_mapping(values) for name, values in sections.items()}, data_inputs(data)
-    )
-    out = args.out.resolve()
-    work = out.parent / f".{out.name}.resume-{shared['key'][:12]}"
-    with atomic_folder(args.out, manifest) as folder:
-        made_by = f"commit {manifest['commit'][:12]}, {manifest['machine']}"
-        text = run_ablation(Setting(data, model, training, protocol, work), ablation, folder, made_by, args.workers)
-    print(f"{text}\n{args.out}: ablation.md, ablation.json, {PICTURE_FILE}; single runs stay in {work}")
-    return 0
-
-
-def _score(args: argparse.Namespace) -> int:
-    inputs = {f"outputs {index}": path for index, path in enumerate(args.outputs)}
-    manifest = provenance("score", {"pair": args.pair}, {**inputs, "training": args.training, "data": args.data})
-    if is_current(args.out, manifest):
-        print(f"{args.out}: up to date")
-        return 0
-    from .data.prepared import open_prepared
-    from .scoring import run_score
-
-    with atomic_folder(args.out, manifest) as folder:
-        result = run_score(args.training, open_prepared(args.data), args.outputs, folder, args.pair)
-    for row in result["rows"]:
-        for head, scores in row["heads"].items():
-            figures = "  ".join(f"{name} {scores[name]:5.1f}" for name in ("S", "U", "HM", "ZSL"))
-            print(f"{row['world']:<32} {head:<6} {figures} %")
-    return 0
-
-
 SUBCOMMANDS = (
     Subcommand(
         "render",
@@ -253,8 +34,8 @@ The same seed gives the same frames, on any number of workers. docs/benchmark.md
 
 example:
   python -m training render --config configs/demo.toml --out runs/demo/videos""",
-        _add_render,
-        _render,
+        data_commands.add_render,
+        data_commands.render,
     ),
     Subcommand(
         "prepare",
@@ -267,8 +48,8 @@ becomes one unlabelled partition, clips.
 examples:
   python -m training prepare --config configs/demo.toml --videos runs/demo/videos --out runs/demo/dataset
   python -m training prepare --config my.toml --videos ~/clips --out runs/clips""",
-        _add_prepare,
-        _prepare,
+        data_commands.add_prepare,
+        data_commands.prepare,
     ),
     Subcommand(
         "layout",
@@ -279,8 +60,8 @@ examples:
 
 example:
   python -m training layout --data runs/demo/dataset --out runs/demo/layout --name Demo""",
-        _add_layout,
-        _layout,
+        data_commands.add_layout,
+        data_commands.layout,
     ),
     Subcommand(
         "picture",
@@ -290,12 +71,12 @@ example:
 examples:
   python -m training picture clip.mp4 --out clip.png
   python -m training picture clip.mp4 --out clip.png --duration 2 --columns 6 --config configs/demo.toml""",
-        _add_picture,
-        _picture,
+        data_commands.add_picture,
+        data_commands.picture,
     ),
     Subcommand(
         "fit",
-        "train the MDST on a prepared data set",
+        "train MDST or MDST++ on a prepared data set",
         """The field's protocol on what `prepare` wrote: stage A trains on `train` and chooses epoch and offset on
 val_seen and val_unseen, stage B trains anew on all three, then one test. Writes checkpoint.safetensors, metrics.json,
 result.json, result.md and tensorboard/. A killed run resumes where it stood and ends as it would have. Reads [model],
@@ -303,8 +84,8 @@ result.json, result.md and tensorboard/. A killed run resumes where it stood and
 
 example:
   python -m training fit --config configs/demo.toml --data runs/demo/dataset --out runs/demo/training""",
-        _add_fit,
-        _fit,
+        fit_commands.add_fit,
+        fit_commands.fit,
     ),
     Subcommand(
         "protocol",
@@ -314,8 +95,8 @@ example:
 examples:
   python -m training --config configs/ucf_main.toml
   python -m training protocol --config my.toml --out runs/my""",
-        _add_protocol,
-        _protocol,
+        fit_commands.add_protocol,
+        fit_commands.protocol,
     ),
     Subcommand(
         "ablation",
@@ -327,8 +108,8 @@ on from the runs that are done. Reads [model], [training], [protocol] and [ablat
 
 example:
   python -m training ablation --config configs/ablation.toml --data runs/ablation/dataset --out runs/ablation/table""",
-        _add_ablation,
-        _ablation,
+        fit_commands.add_ablation,
+        fit_commands.ablation,
     ),
     Subcommand(
         "score",
@@ -339,8 +120,8 @@ the offsets that were chosen on the validation classes in training, both heads, 
 example:
   python -m training score runs/demo/export/outputs_float.h5 runs/demo/simulation/outputs_fixed_pt.h5 \\
       --training runs/demo/training --data runs/demo/dataset --out runs/demo/scores""",
-        _add_score,
-        _score,
+        fit_commands.add_score,
+        fit_commands.score,
     ),
 )
 

@@ -33,6 +33,7 @@ from .errors import TrainingError
 from .evaluation import embed_and_compare, judge
 from .sampling import STEP, ClipOrder, TrainingBatches, derive_seed, make_loader
 from .schedule import learning_rate
+from .workers import is_worker
 
 WEIGHTS = "weights.safetensors"
 """Of the best epoch so far (stage A), or of the last one (stage B)."""
@@ -129,6 +130,7 @@ def check_device(config: TrainingConfig) -> str:
 
 
 def _make_trainer(task: Task, config: TrainingConfig, accelerator: str) -> pl.Trainer:
+    bars = [] if is_worker() else [ProgressBar(refresh_rate=1)]
     return pl.Trainer(
         max_epochs=task.epochs,
         accelerator=accelerator,
@@ -140,7 +142,8 @@ def _make_trainer(task: Task, config: TrainingConfig, accelerator: str) -> pl.Tr
         use_distributed_sampler=False,  # ClipOrder shares the clips out
         logger=False,
         enable_model_summary=False,
-        callbacks=[_Saving(config.checkpoint_steps), ProgressBar(refresh_rate=1)],
+        callbacks=[_Saving(config.checkpoint_steps), *bars],
+        enable_progress_bar=bool(bars),
         num_sanity_val_steps=0,
     )
 

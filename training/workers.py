@@ -100,8 +100,17 @@ def _ctrl_c_only_here() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+_worker = threading.Event()
+
+
+def is_worker() -> bool:
+    """Tell whether this process computes for another, which alone draws a progress bar."""
+    return _worker.is_set()
+
+
 def _begin() -> None:
     """Set a worker up: one thread, no Ctrl-C of its own, and no life after its parent's."""
+    _worker.set()
     os.environ.setdefault("OMP_NUM_THREADS", "1")
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
