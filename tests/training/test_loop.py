@@ -89,7 +89,7 @@ def test_plateau_rates_are_replayed(tmp_path: Path) -> None:
     falling = run(tmp_path / "falling", epochs=12, schedule="plateau", learning_rate=0.05)
     rates = [row["learning_rate"] for row in falling.history["A"]]
     assert len(set(rates)) > 1, rates
-    steady = run(tmp_path / "steady", epochs=8, schedule="plateau")
+    steady = run(tmp_path / "steady", epochs=12, schedule="plateau", learning_rate=0.003)
     assert steady.epoch > 4, "without stage A's rates, stage B's would have fallen by then"
     for outcome in (falling, steady):
         rates = [row["learning_rate"] for row in outcome.history["A"]]
