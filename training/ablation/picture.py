@@ -35,6 +35,6 @@ def draw(entries: Sequence[dict[str, Any]], chance_hm: float, origin: str, path:
     axes.set_xlabel("HM in %: dots are seeds, diamonds means with 95 % intervals")
     axes.set_title(origin, fontsize=9)
     axes.grid(axis="x", color="0.9")
-    axes.legend(loc="lower right", fontsize=8)
+    figure.legend(loc="outside lower center", ncols=3, fontsize=8)
     with atomic_file(path) as part:
         figure.savefig(part, format="png", dpi=140)
