@@ -146,11 +146,15 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
+def with_subcommand(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with `protocol` in front where there are options alone."""
+    alone = bool(arguments) and arguments[0].split("=")[0] in ("--config", "--out")
+    return ["protocol", *arguments] if alone else list(arguments)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command and return its exit code; options alone mean `protocol`."""
-    arguments = sys.argv[1:] if arguments is None else list(arguments)
-    if arguments and arguments[0].split("=")[0] in ("--config", "--out"):
-        arguments = ["protocol", *arguments]
+    arguments = with_subcommand(sys.argv[1:] if arguments is None else arguments)
     return run_command(build_parser(), lambda args: args.handle(args), arguments)
 
 
