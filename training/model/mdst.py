@@ -48,6 +48,7 @@ class MDST(nn.Module):
         super().__init__()
         _check_fit(sizes, config)
         self.sizes, self.config = sizes, config
+        self._last_rates: dict[str, torch.Tensor] = {}
         self.context = ContextStream(sizes, config)
         self.chip = ChipSegment(sizes, config)
         self.readouts = nn.ModuleList(
@@ -88,10 +89,19 @@ class MDST(nn.Module):
         inputs = (visual, batch.audio_events, context_BTN)
         streams = self.chip.run(*(_time_first(values) for values in inputs))
         visual_rates, audio_rates = ([spikes.mean(dim=0) for spikes in stages] for stages in streams)
+        self._last_rates = {
+            f"{stream}_T{steps}": rate.detach().mean()
+            for stream, rates in (("visual", visual_rates), ("audio", audio_rates))
+            for steps, rate in zip(self.config.steps, rates, strict=True)
+        }
         return tuple(
             (torch.cat(visual_rates[:stage], dim=1), torch.cat(audio_rates[:stage], dim=1))
             for stage in range(1, len(visual_rates) + 1)
         )
+
+    def spike_rates(self) -> dict[str, float]:
+        """Return spikes per neuron and step of every stage's output in the last batch, by stream and T_i."""
+        return {name: float(rate) for name, rate in self._last_rates.items()}
 
     def embed_classes(self, attributes: torch.Tensor) -> torch.Tensor:
         """Return the embeddings `[C, E]` of class vectors `[C, A]`."""

@@ -276,6 +276,18 @@ def test_visual_and_audio_thresholds_are_apart() -> None:
     assert not torch.equal(first[-1][1], second[-1][1])
 
 
+def test_spike_rates_are_those_of_the_last_batch() -> None:
+    network, clips = model(), batch(4)
+    assert network.spike_rates() == {}
+    with torch.no_grad():
+        network(clips)
+        rates = network.spike_rates()
+        expected = network.motion_rates(clips, torch.zeros(4, 8, 4).double())
+    assert list(rates) == [f"{stream}_T{steps}" for stream in ("visual", "audio") for steps in STEPS]
+    assert all(0 < rate < 1 for rate in rates.values())
+    assert network.spike_rates()["visual_T8"] == float(expected[0][0].mean())
+
+
 def test_membranes_are_forgotten_between_batches() -> None:
     network, clips = model(), batch(5)
     with torch.no_grad():
