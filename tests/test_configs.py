@@ -93,7 +93,7 @@ def test_bad_file(tmp_path, text, message):
         read_section(write(tmp_path, text), "model", Model)
 
 
-def test_the_ablations_data_differ_from_the_demos_in_the_test_clips_only():
+def test_the_ablations_data_differ_from_the_demos_in_clips_and_test_backgrounds_only():
     ablation = read_section(ABLATION, "benchmark", BenchmarkConfig)
     assert read_section(ABLATION, "preparation", PreparationConfig) == PreparationConfig()
-    assert ablation == BenchmarkConfig(test_clips=8, flipped_clips=8, background_bias_test=0.8)
+    assert ablation == BenchmarkConfig(train_clips=24, test_clips=8, flipped_clips=8, background_bias_test=0.8)
