@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import TrainingError
+from ..classes import check_origin
 
 MODALITIES = ("audio", "video")
 STAGE = {
@@ -30,6 +31,9 @@ STAGE = {
     "test_unseen": "stage_2_test_unseen",
 }
 """Partition → its stage's name on disk."""
+ORIGIN_FILE = "origin.txt"
+"""Our own addition to the layout: one line that says where the clips come from."""
+MAX_ORIGIN_BYTES = 4096
 UNION = "stage_2_train"
 """Clips of `train`, `val_seen` and `val_unseen` again; stage B is trained on those three."""
 SUFFIXES = (".h5", ".pkl")
@@ -72,6 +76,22 @@ class Layout:
     def feature_folder(self) -> Path:
         """Folder of `audio`, `video` and `text`."""
         return self.set_folder / "features" / self.features
+
+    def origin(self) -> str:
+        """Return where the clips come from; empty if nothing says so, as in the field's own data.
+
+        Raises:
+            TrainingError: it is no short line.
+        """
+        path = self.set_folder / ORIGIN_FILE
+        if not path.is_file():
+            return ""
+        with path.open("rb") as stream:
+            text = stream.read(MAX_ORIGIN_BYTES).decode("utf-8", errors="replace")
+        try:
+            return check_origin(text.strip())
+        except TrainingError as error:
+            raise TrainingError(f"{path}: {error}") from error
 
     def class_names_files(self) -> list[Path]:
         """Return the csv files that map original to manual names; ClipClap's data may have two."""

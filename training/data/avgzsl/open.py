@@ -31,10 +31,12 @@ def open_avgzsl(config: AvgzslConfig) -> ZeroShotData:
     source = _Source(config)
     attributes = read_class_vectors(source.layout, source.splits, config.text_files, legacy_order=config.legacy_order)
     text = ", word vectors in the published code's order" if config.legacy_order else ""
+    stated = source.layout.origin()
+    origin = f"{stated}; " if stated else ""
     notes = "".join(f"; {line}" for line in source.findings())
     return ZeroShotData(
         title=f"{config.name}-GZSL, {config.features}, {config.split}{text}",
-        origin=f"feature files {source.layout.feature_folder}; {SURROGATE}{notes}",
+        origin=f"feature files {source.layout.feature_folder}; {origin}{SURROGATE}{notes}",
         names=source.names,
         attributes=attributes,
         splits=tuple(source.splits.role(name) for name in source.names),

@@ -20,7 +20,7 @@ from ...errors import TrainingError
 from ..classes import ClassTable
 from ..dataset import Dataset, load_partition, open_dataset
 from ..source import TRAINED_ON
-from .layout import STAGE, UNION, checked_name
+from .layout import ORIGIN_FILE, STAGE, UNION, checked_name
 
 FEATURES, SPLIT = "main_features", "main_split"
 """Folders that the field's code looks in by default."""
@@ -66,6 +66,7 @@ def _write_set(folder: Path, name: str, dataset: Dataset, classes: ClassTable) -
     split = folder / "class-split"
     (split / SPLIT).mkdir(parents=True)
     (split / "all_class.txt").write_text(_lines(classes.names), encoding="utf-8")
+    (folder / ORIGIN_FILE).write_text(f"{dataset.origin}\n", encoding="utf-8")
     _write_csv(
         split / f"{name.lower()}_w2v_class_names.csv",
         ("original", "manual"),

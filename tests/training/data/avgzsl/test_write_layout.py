@@ -44,6 +44,7 @@ def test_round_trip(tmp_path):
     assert write_avgzsl_layout(dataset, tmp_path / "out", "Mine")
     data = open_avgzsl(AvgzslConfig(root=str(tmp_path / "out"), name="Mine", features="main_features"))
     assert data.names == tuple(sorted(TABLE.names))
+    assert f"; {TABLE.origin}; events are surrogates" in data.origin, "what is synthetic stays so"
     back = [data.names.index(name) for name in TABLE.names]
     np.testing.assert_array_equal(data.attributes[back], TABLE.attributes)
     assert tuple(data.splits[index] for index in back) == TABLE.splits
@@ -55,6 +56,13 @@ def test_round_trip(tmp_path):
         for field in ("frame_features", "audio_features"):
             mean = getattr(written, field).mean(axis=1, dtype=np.float64).astype(np.float32)
             np.testing.assert_array_equal(getattr(batch, field)[:, 0], mean[order])
+
+
+def test_an_origin_that_is_no_line_is_refused(tmp_path):
+    write_avgzsl_layout(write_dataset(tmp_path / "dataset"), tmp_path / "out", "Mine")
+    (tmp_path / "out/Mine/origin.txt").write_bytes(b"x" * 5000)
+    with pytest.raises(TrainingError, match="origin.txt: origin: allowed is one line"):
+        open_avgzsl(AvgzslConfig(root=str(tmp_path / "out"), name="Mine", features="main_features"))
 
 
 def test_files_and_lists_agree_and_the_union_is_there(tmp_path):
