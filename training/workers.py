@@ -10,10 +10,10 @@ import os
 import signal
 import threading
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from multiprocessing import resource_tracker
 from multiprocessing.connection import wait
 from typing import TypeVar
@@ -38,10 +38,14 @@ def default_workers(num_items: int) -> int:
     return max(1, min(num_cores(), num_items // ITEMS_PER_WORKER))
 
 
+@contextmanager
 def map_in_workers(
     compute: Callable[[Item], Result], items: Sequence[Item], *, num_workers: int | None, title: str, unit: str = "clip"
-) -> Iterator[Result]:
-    """Yield `compute(item)` for each item in order, with a progress bar.
+) -> Iterator[Iterator[Result]]:
+    """Give an iterator over `compute(item)` for each item in order, with a progress bar.
+
+    Workers and bar end with the block, however it ends: an interrupt of the caller's leaves nothing to the garbage
+    collector, which would draw the bar once more below the command's last line.
 
     Args:
         compute: a function of a module, or a `functools.partial` of one; it depends on its argument only.
@@ -57,13 +61,21 @@ def map_in_workers(
     num_workers = default_workers(len(items)) if num_workers is None else num_workers
     if num_workers < 1:
         raise TrainingError(f"workers: are {num_workers}, allowed is at least 1; leave it out to use all cores")
-    results = map(compute, items) if num_workers == 1 else _in_workers(compute, items, num_workers)
-    for result in tqdm(results, desc=title, unit=unit, total=len(items)):
+    here = num_workers == 1
+    results = (compute(item) for item in items) if here else _in_workers(compute, items, num_workers)
+    with closing(results), tqdm(results, desc=title, unit=unit, total=len(items)) as bar:
+        yield _until_interrupted(bar)
+
+
+def _until_interrupted(results: Iterable[Result]) -> Iterator[Result]:
+    for result in results:
         raise_if_interrupted()
         yield result
 
 
-def _in_workers(compute: Callable[[Item], Result], items: Sequence[Item], num_workers: int) -> Iterator[Result]:
+def _in_workers(
+    compute: Callable[[Item], Result], items: Sequence[Item], num_workers: int
+) -> Generator[Result, None, None]:
     # spawn: the caller may hold threads (torch's, Lightning's), and forked locks of theirs would never open
     executor = ProcessPoolExecutor(num_workers, multiprocessing.get_context("spawn"), initializer=_begin)
     under_way: deque[Future[Result]] = deque()
@@ -87,17 +99,24 @@ def _in_workers(compute: Callable[[Item], Result], items: Sequence[Item], num_wo
 def _ctrl_c_only_here() -> Iterator[None]:
     """Start workers that no Ctrl-C reaches, not even while they start: they inherit the mask.
 
-    Python's resource tracker lifts the mask when it starts; hence it starts first.
+    Python's resource tracker lifts the mask when it starts; hence it starts first. The mask holds for this thread
+    alone: a signal that another thread takes would interrupt here all the same, and leave a worker that was told
+    half of what it is; so the interrupt waits, and comes afterwards.
     """
     if threading.current_thread() is not threading.main_thread() or not hasattr(signal, "pthread_sigmask"):
         yield
         return
     resource_tracker.ensure_running()
+    waiting = threading.Event()
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    handler = signal.signal(signal.SIGINT, lambda *_: waiting.set())
     try:
         yield
     finally:
+        signal.signal(signal.SIGINT, handler)
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        if waiting.is_set():
+            signal.raise_signal(signal.SIGINT)
 
 
 _worker = threading.Event()

@@ -1,16 +1,18 @@
 """Clips in parallel: order, errors, killed workers and killed parents."""
 
+import gc
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from functools import partial
 
 import pytest
 
 from training.errors import TrainingError, VideoError
-from training.workers import ITEMS_PER_WORKER, default_workers, map_in_workers
+from training.workers import ITEMS_PER_WORKER, _ctrl_c_only_here, default_workers, map_in_workers
 
 
 def slow_square(number, *, slowest):
@@ -33,7 +35,8 @@ def die_at(number, *, bad):
 
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_results_come_in_order(num_workers):
-    results = list(map_in_workers(partial(slow_square, slowest=0), range(40), num_workers=num_workers, title="t"))
+    with map_in_workers(partial(slow_square, slowest=0), range(40), num_workers=num_workers, title="t") as squares:
+        results = list(squares)
     assert [square for square, _ in results] == [number * number for number in range(40)]
     assert (os.getpid() in {pid for _, pid in results}) == (num_workers == 1)
 
@@ -41,22 +44,26 @@ def test_results_come_in_order(num_workers):
 @pytest.mark.parametrize("num_workers", [1, 2])
 def test_what_a_clip_raises_ends_all(num_workers):
     seen = []
-    with pytest.raises(VideoError, match="video 5: broken"):
-        for number in map_in_workers(partial(fail_at, bad=5), range(1000), num_workers=num_workers, title="t"):
+    numbers = map_in_workers(partial(fail_at, bad=5), range(1000), num_workers=num_workers, title="t")
+    with pytest.raises(VideoError, match="video 5: broken"), numbers as found:
+        for number in found:
             seen.append(number)
     assert seen == [0, 1, 2, 3, 4]
 
 
 def test_a_killed_worker_is_one_line():
-    with pytest.raises(TrainingError, match="one of 2 was killed, .* run again with --workers 1") as caught:
-        list(map_in_workers(partial(die_at, bad=3), range(100), num_workers=2, title="t"))
+    numbers = map_in_workers(partial(die_at, bad=3), range(100), num_workers=2, title="t")
+    refused = pytest.raises(TrainingError, match="one of 2 was killed, .* run again with --workers 1")
+    with refused as caught, numbers as found:
+        list(found)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("num_workers", [0, -1])
 def test_less_than_one_worker(num_workers):
-    with pytest.raises(TrainingError, match=f"workers: are {num_workers}, allowed is at least 1"):
-        list(map_in_workers(abs, [1], num_workers=num_workers, title="t"))
+    numbers = map_in_workers(abs, [1], num_workers=num_workers, title="t")
+    with pytest.raises(TrainingError, match=f"workers: are {num_workers}, allowed is at least 1"), numbers:
+        pass
 
 
 def test_few_clips_are_computed_here():
@@ -70,8 +77,9 @@ from functools import partial
 from training.workers import map_in_workers
 
 if __name__ == "__main__":
-    for pid in map_in_workers(partial(time.sleep), [0.0, 0.0, 60.0, 60.0], num_workers=2, title="t"):
-        print("up", flush=True)
+    with map_in_workers(partial(time.sleep), [0.0, 0.0, 60.0, 60.0], num_workers=2, title="t") as slept:
+        for _ in slept:
+            print("up", flush=True)
 """
 
 
@@ -108,3 +116,37 @@ def test_workers_go_with_a_killed_parent(tmp_path):
     while any(map(alive, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
     assert not any(map(alive, workers))
+
+
+def test_ctrl_c_that_another_thread_takes_waits_until_workers_have_started() -> None:
+    """A signal goes to any thread that does not block it; Python runs its handler in the main thread all the same."""
+    done = []
+    ready, sent = threading.Event(), threading.Event()
+
+    def send() -> None:
+        ready.wait()
+        signal.pthread_kill(threading.get_ident(), signal.SIGINT)
+        sent.set()
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    with pytest.raises(KeyboardInterrupt), _ctrl_c_only_here():
+        ready.set()
+        sent.wait()
+        time.sleep(0.05)  # Python would raise here
+        done.append("started")
+    thread.join()
+    assert done == ["started"]
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+
+
+def test_the_bar_ends_with_the_block(capsys: pytest.CaptureFixture[str]) -> None:
+    """Whatever the caller does with it: a bar that is closed later is drawn again, below the last line."""
+    with pytest.raises(KeyboardInterrupt), map_in_workers(abs, [-1, -2, -3], num_workers=1, title="t") as found:
+        for _ in found:
+            raise KeyboardInterrupt
+    drawn = capsys.readouterr().err
+    assert "t:" in drawn
+    del found
+    gc.collect()
+    assert capsys.readouterr().err == ""

@@ -65,7 +65,9 @@ def make_runs(arms: Sequence[Arm], num_seeds: int, setting: Setting, num_workers
     # seeds outside, so that a part of an ablation already compares all arms
     jobs = [Job(arm, seed) for seed in range(num_seeds) for arm in arms]
     workers = min(num_cores(), len(jobs)) if num_workers is None else num_workers
-    rows = list(map_in_workers(partial(_make_run, setting), jobs, num_workers=workers, title="ablation", unit="run"))
+    make = partial(_make_run, setting)
+    with map_in_workers(make, jobs, num_workers=workers, title="ablation", unit="run") as made:
+        rows = list(made)
     order = {arm.name: index for index, arm in enumerate(arms)}
     return sorted(rows, key=lambda row: (order[row["arm"]], row["seed"]))
 

@@ -227,17 +227,16 @@ def prepare_dataset(
     with atomic_folder(out, manifest) as work:
         with h5py.File(work / DATASET_FILE, "w") as file:
             writer = DatasetWriter(file, as_mapping(config), table)
-            prepared = map_in_workers(
-                partial(prepare_clip, config=config), sources, num_workers=num_workers, title="prepare"
-            )
-            for source, (features, reason, is_truncated) in zip(sources, prepared, strict=True):
-                name = str(source.path.relative_to(videos))
-                if features is None:
-                    skipped[name] = reason
-                    continue
-                if is_truncated:
-                    truncated.append(name)
-                writer.append(source.partition, features, source.label, name)
+            compute = partial(prepare_clip, config=config)
+            with map_in_workers(compute, sources, num_workers=num_workers, title="prepare") as prepared:
+                for source, (features, reason, is_truncated) in zip(sources, prepared, strict=True):
+                    name = str(source.path.relative_to(videos))
+                    if features is None:
+                        skipped[name] = reason
+                        continue
+                    if is_truncated:
+                        truncated.append(name)
+                    writer.append(source.partition, features, source.label, name)
         if len(skipped) == len(sources):
             raise VideoError(
                 f"--videos {videos}: no clip could be read; the first says: {next(iter(skipped.values()))}"

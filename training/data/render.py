@@ -232,6 +232,7 @@ def render_benchmark(config: BenchmarkConfig, out: Path, *, num_workers: int | N
     with atomic_folder(out, manifest) as work:
         write_classes(work / CLASSES_FILE, table)
         compute = partial(write_clip, folder=work, table=table, config=config)
-        for _ in map_in_workers(compute, clips, num_workers=num_workers, title="render"):
-            pass
+        with map_in_workers(compute, clips, num_workers=num_workers, title="render") as written:
+            for _ in written:
+                pass
     return manifest
