@@ -12,6 +12,11 @@ PAIRS = {"test": ("test_seen", "test_unseen"), "flipped": ("flipped_seen", "flip
 """Pairs of partitions (seen, unseen) that a trained model is scored on; `flipped` where the data set has them."""
 
 
+def baseline_key(pair: str) -> str:
+    """Return the key of the context-only baseline's scores on a pair in `metrics.json`."""
+    return "context_only" if pair == "test" else f"context_only_{pair}"
+
+
 @dataclass(frozen=True, kw_only=True)
 class TrainingConfig:
     """How a model is trained; the same in both stages of the protocol.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ import torch
 from export.checkpoint import save_checkpoint
 from hardware_profiles.artifact import write_json
 
-from .config import ProtocolConfig, TrainingConfig
+from .config import ProtocolConfig, TrainingConfig, baseline_key
 from .data.source import ZeroShotData
 from .model.config import ModelConfig
 from .model.mdst import MDST, to_config
@@ -64,9 +64,9 @@ def run_fit(
     save_checkpoint(folder / CHECKPOINT, outcome.model.state_dict(), to_config(data.sizes, model_config))
     metrics = describe(data, protocol, outcome)
     if config.train_context_only:
-        baseline = train("context_only", ModelConfig(**{**asdict(model_config), "use_motion": False}))
+        baseline = train("context_only", replace(model_config, use_motion=False))
         for pair, heads in baseline.scores.items():
-            metrics["context_only" if pair == "test" else f"context_only_{pair}"] = heads[protocol.head]
+            metrics[baseline_key(pair)] = heads[protocol.head]
     write_json(folder / METRICS, metrics)
     write_result(folder, metrics)
     return metrics

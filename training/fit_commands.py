@@ -60,12 +60,23 @@ def protocol(args: argparse.Namespace) -> int:
     return _train(args.config, read_data_section(args.config), out)
 
 
+def _read_sections(config: Path) -> tuple[ModelConfig, TrainingConfig, ProtocolConfig]:
+    return (
+        read_section(config, "model", ModelConfig),
+        read_section(config, "training", TrainingConfig),
+        read_section(config, "protocol", ProtocolConfig),
+    )
+
+
+def _shown(**sections: object) -> dict[str, object]:
+    """Return sections as manifests hold them."""
+    return {name: as_mapping(values) for name, values in sections.items()}
+
+
 def _train(config: Path, data: DataConfig, out: Path) -> int:
-    model = read_section(config, "model", ModelConfig)
-    training = read_section(config, "training", TrainingConfig)
-    protocol = read_section(config, "protocol", ProtocolConfig)
-    sections = {"data": data, "model": model, "training": training, "protocol": protocol}
-    manifest = provenance("fit", {name: as_mapping(values) for name, values in sections.items()}, data_inputs(data))
+    model, training, protocol = _read_sections(config)
+    shown = _shown(data=data, model=model, training=training, protocol=protocol)
+    manifest = provenance("fit", shown, data_inputs(data))
     if is_current(out, manifest):
         print(f"{out}: up to date")
         return 0
@@ -93,17 +104,11 @@ def ablation(args: argparse.Namespace) -> int:
     from .ablation.config import AblationConfig
 
     data = PreparedConfig(folder=str(args.data))
-    model = read_section(args.config, "model", ModelConfig)
-    training = read_section(args.config, "training", TrainingConfig)
-    protocol = read_section(args.config, "protocol", ProtocolConfig)
+    model, training, protocol = _read_sections(args.config)
     ablation = read_section(args.config, "ablation", AblationConfig)
     choose_arms(model, ablation.arms)  # refused before anything is read
-    sections = {"data": data, "model": model, "training": training, "protocol": protocol}
-    manifest = provenance(
-        "ablation",
-        {name: as_mapping(values) for name, values in {**sections, "ablation": ablation}.items()},
-        data_inputs(data),
-    )
+    shown, inputs = _shown(data=data, model=model, training=training, protocol=protocol), data_inputs(data)
+    manifest = provenance("ablation", {**shown, **_shown(ablation=ablation)}, inputs)
     if is_current(args.out, manifest):
         print(f"{args.out}: up to date")
         return 0
@@ -112,9 +117,7 @@ def ablation(args: argparse.Namespace) -> int:
     from .ablation.runs import Setting
 
     # runs are kept by what they depend on: more seeds or arms find those that are there
-    shared = provenance(
-        "ablation runs", {name: as_mapping(values) for name, values in sections.items()}, data_inputs(data)
-    )
+    shared = provenance("ablation runs", shown, inputs)
     out = args.out.resolve()
     work = out.parent / f".{out.name}.resume-{shared['key'][:12]}"
     with atomic_folder(args.out, manifest) as folder:
@@ -132,12 +135,13 @@ def score(args: argparse.Namespace) -> int:
         print(f"{args.out}: up to date")
         return 0
     from .data.prepared import open_prepared
+    from .protocol import SCORES
     from .scoring import run_score
 
     with atomic_folder(args.out, manifest) as folder:
         result = run_score(args.training, open_prepared(args.data), args.outputs, folder, args.pair)
     for row in result["rows"]:
         for head, scores in row["heads"].items():
-            figures = "  ".join(f"{name} {scores[name]:5.1f}" for name in ("S", "U", "HM", "ZSL"))
+            figures = "  ".join(f"{name} {scores[name]:5.1f}" for name in SCORES)
             print(f"{row['world']:<32} {head:<6} {figures} %")
     return 0

@@ -9,7 +9,7 @@ and the nearest unseen class are all that any offset needs.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import NamedTuple
 
 import numpy as np
@@ -42,6 +42,10 @@ class Scores:
     U: float
     HM: float
     ZSL: float
+
+
+SCORES = tuple(field.name for field in fields(Scores))
+"""Names of the scores, in the order of tables."""
 
 
 class Nearest(NamedTuple):

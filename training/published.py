@@ -11,10 +11,9 @@ from typing import Any
 from hardware_profiles.config import from_mapping, read_toml
 from hardware_profiles.errors import ConfigError
 
-from .protocol import Scores, harmonic_mean
+from .protocol import SCORES, Scores, harmonic_mean
 
 PUBLISHED = Path(__file__).resolve().parent / "published.toml"
-SCORES = ("S", "U", "HM", "ZSL")
 ROUNDING = 0.02
 """Two decimals of S and U can move HM by 0.01, and its own rounding by 0.005."""
 

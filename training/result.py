@@ -8,12 +8,12 @@ from typing import Any
 
 from hardware_profiles.artifact import atomic_file, write_json
 
-from .protocol import Scores
+from .config import baseline_key
+from .protocol import SCORES, Scores
 from .published import beside, format_beside
 
 RESULT, RESULT_TEXT = "result.json", "result.md"
 RESULT_FORMAT = "axonport-result-1"
-FIGURES = ("S", "U", "HM", "ZSL")
 PAIR_TITLES = {"test": "", "flipped": ", flipped backgrounds"}
 
 
@@ -24,7 +24,7 @@ def make_result(metrics: Mapping[str, Any]) -> dict[str, Any]:
         for head, scores in heads.items():
             chosen = " (chose the epoch)" if head == metrics["head"] else ""
             rows.append({"method": f"this run, {head} head{chosen}{PAIR_TITLES[pair]}", **scores})
-        baseline = metrics.get("context_only" if pair == "test" else f"context_only_{pair}")
+        baseline = metrics.get(baseline_key(pair))
         if baseline:
             rows.append({"method": f"context only, {metrics['head']} head{PAIR_TITLES[pair]}", **baseline})
     rows.append({"method": "chance", **metrics["chance"]})
@@ -56,10 +56,10 @@ def notes(metrics: Mapping[str, Any]) -> list[str]:
 def as_markdown(result: Mapping[str, Any]) -> str:
     """Return a result as a Markdown table."""
     width = max(len(row["method"]) for row in result["rows"])
-    lines = [f"# {result['title']}", "", f"| {'method':<{width}} |" + "".join(f" {name:>6} |" for name in FIGURES)]
-    lines.append(f"|{'-' * (width + 2)}|" + "-------:|" * len(FIGURES))
+    lines = [f"# {result['title']}", "", f"| {'method':<{width}} |" + "".join(f" {name:>6} |" for name in SCORES)]
+    lines.append(f"|{'-' * (width + 2)}|" + "-------:|" * len(SCORES))
     for row in result["rows"]:
-        lines.append(f"| {row['method']:<{width}} |" + "".join(f" {row[name]:6.2f} |" for name in FIGURES))
+        lines.append(f"| {row['method']:<{width}} |" + "".join(f" {row[name]:6.2f} |" for name in SCORES))
     return "\n".join([*lines, "", *(f"* {note}" for note in result["notes"])]) + "\n"
 
 

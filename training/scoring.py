@@ -14,7 +14,7 @@ from export.checkpoint import load_checkpoint
 from export.hdf5_guard import open_checked
 from hardware_profiles.artifact import read_json, write_json
 
-from .config import PAIRS, ProtocolConfig
+from .config import PAIRS, ProtocolConfig, baseline_key
 from .data.source import ZeroShotData
 from .errors import TrainingError
 from .evaluation import compare, embed_classes, score_heads
@@ -62,7 +62,7 @@ def run_score(
         world, embedding = _read_outputs(path, (len(label), class_embedding.shape[1]), pair)
         heads = score_heads(compare(embedding, label, class_embedding, roles), metrics["offsets"])
         rows.append({"world": world, **heads[metrics["head"]], "heads": heads})
-    baseline = metrics.get("context_only" if pair == "test" else f"context_only_{pair}")
+    baseline = metrics.get(baseline_key(pair))
     result = {
         "format": ACCURACY_FORMAT,
         "rows": rows,

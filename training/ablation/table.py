@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import stats
 
+from ..protocol import SCORES
 from .arms import REFERENCE, Arm
 
 CONFIDENCE = 0.95
-SCORES = ("S", "U", "HM", "ZSL")
 PAIR_NAMES = {"test": "biased backgrounds", "flipped": "flipped backgrounds"}
 
 

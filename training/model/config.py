@@ -88,6 +88,8 @@ class ModelConfig:
         if self.architecture == "mdst":
             if not self.widths or any(width < 1 or width % self.num_groups for width in self.widths):
                 raise ConfigError(f"widths {list(self.widths)}: allowed are positive multiples of num_groups")
+            if self.use_discrepancy and len(self.widths) < 2:
+                raise ConfigError(f"widths {list(self.widths)}: the discrepancy block needs a second layer to drive")
         elif self.channels % self.num_groups or self.channels % self.heads:
             raise ConfigError(
                 f"channels {self.channels}: must be a multiple of num_groups {self.num_groups} and heads {self.heads}"

@@ -25,6 +25,16 @@ def make_encoder(fan_in: int, hidden: int, width: int, dropout: float) -> nn.Seq
     )  # fmt: skip
 
 
+def make_projection(fan_in: int, hidden: int, width: int, dropout: float) -> nn.Sequential:
+    """Return Linear, ReLU, Dropout, Linear on `[B, fan_in]`."""
+    return nn.Sequential(nn.Linear(fan_in, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, width))
+
+
+def make_mlp(width: int) -> nn.Sequential:
+    """Return a transformer's MLP, Linear, ReLU, Linear, twice as wide inside."""
+    return nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+
+
 class Attention(nn.Module):
     """Multi-head attention softmax(Q Kᵀ / √d) V with Q from one set of tokens, K and V from another."""
 
@@ -64,7 +74,7 @@ class RecurrentJointLearningUnit(nn.Module):
         self.initial = nn.Parameter(0.1 * torch.randn(HIDDEN_TOKENS, width))
         self.self_attention = Attention(width, config.context_heads)
         self.norm = nn.LayerNorm(width)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+        self.mlp = make_mlp(width)
         self.gate = nn.Linear(3 * width, width)
         self.about_audio = Attention(width, config.context_heads)
         self.about_visual = Attention(width, config.context_heads)

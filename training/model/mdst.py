@@ -24,7 +24,7 @@ from ..dynamic_threshold import floor_through
 from ..protocol import EMBEDDINGS
 from .chip import ChipSegment
 from .config import ModelConfig
-from .context import ContextStream
+from .context import ContextStream, make_projection
 from .frames import frame_spikes
 from .losses import Targets, stage_loss
 from .reasoning import Answer, Heads, Readout
@@ -58,10 +58,10 @@ class MDST(nn.Module):
             )
         )
         width, hidden = config.embedding_width, config.encoder_hidden
-        self.embed = _decoder(sizes.attributes, hidden, width, config.dropout_decoder)
-        self.decode_class = _decoder(width, hidden, sizes.attributes, config.dropout_decoder)
-        self.decode_video = _decoder(width, hidden, config.context_width, config.dropout_decoder)
-        self.decode_audio = _decoder(width, hidden, config.context_width, config.dropout_decoder)
+        self.embed = make_projection(sizes.attributes, hidden, width, config.dropout_decoder)
+        self.decode_class = make_projection(width, hidden, sizes.attributes, config.dropout_decoder)
+        self.decode_video = make_projection(width, hidden, config.context_width, config.dropout_decoder)
+        self.decode_audio = make_projection(width, hidden, config.context_width, config.dropout_decoder)
 
     def forward(self, batch: Batch) -> tuple[Heads, ...]:
         """Return the answer of every stage, T1 first; the last is the model's."""
@@ -130,10 +130,6 @@ class MDST(nn.Module):
 
 def _time_first(values_BTN: torch.Tensor) -> torch.Tensor:
     return values_BTN.transpose(0, 1).contiguous()
-
-
-def _decoder(fan_in: int, hidden: int, width: int, dropout: float) -> nn.Sequential:
-    return nn.Sequential(nn.Linear(fan_in, hidden), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden, width))
 
 
 def _check_fit(sizes: InputSizes, config: ModelConfig) -> None:

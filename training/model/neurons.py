@@ -6,11 +6,12 @@ Training runs layer by layer over whole sequences (`training.sequence`), export 
 from __future__ import annotations
 
 import math
-from typing import Protocol
 
 import snntorch as snn
 import torch
 from torch import nn
+
+from hardware_profiles.errors import ConfigError
 
 from ..dynamic_threshold import EXPECTED_RATE, DynamicThresholdLIF, ThresholdBlock
 from ..sequence.leaky import leaky_sequence
@@ -20,18 +21,13 @@ NUM_STATISTICS = 4
 """Context values per step: mean and mean absolute deviation of the visual and of the audio context features."""
 
 
-class SpikingLayer(Protocol):
-    """Neurons that turn currents into spikes, given what their threshold follows."""
-
-    def __call__(self, current: torch.Tensor, population: torch.Tensor, context: torch.Tensor) -> torch.Tensor:
-        """Return spikes of the shape of `current`, `[B, N]` or `[T, B, N]`."""
-
-
 class DynamicNeurons(nn.Module):
     """LIF neurons whose threshold follows the spikes that drive them, and the context."""
 
     def __init__(self, population: int, config: ModelConfig) -> None:
         super().__init__()
+        if population % config.num_groups:
+            raise ConfigError(f"num_groups {config.num_groups}: must divide the {population} inputs of every layer")
         block = ThresholdBlock(
             population,
             num_groups=config.num_groups,

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from .config import ModelConfig
-from .context import Attention, make_encoder
+from .context import Attention, make_encoder, make_mlp, make_projection
 
 
 class Heads(NamedTuple):
@@ -35,8 +35,13 @@ class Heads(NamedTuple):
 
     @property
     def joint(self) -> torch.Tensor:
-        """(θ_v + θ_a) / 2, the joint head."""
-        return (self.video + self.audio) / 2
+        """θ_o, the joint head."""
+        return joint_embedding(self.video, self.audio)
+
+
+def joint_embedding(video: torch.Tensor, audio: torch.Tensor) -> torch.Tensor:
+    """Return θ_o = (θ_v + θ_a) / 2."""
+    return (video + audio) / 2
 
 
 class CrossModalReasoning(nn.Module):
@@ -48,7 +53,7 @@ class CrossModalReasoning(nn.Module):
         self.token_type = nn.Parameter(0.02 * torch.randn(4, width))
         self.norm_attention, self.norm_mlp = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = Attention(width, config.context_heads)
-        self.mlp = nn.Sequential(nn.Linear(width, 2 * width), nn.ReLU(), nn.Linear(2 * width, width))
+        self.mlp = make_mlp(width)
 
     def forward(self, tokens_B4D: torch.Tensor) -> torch.Tensor:
         """Return `[B, 4, D]`."""
@@ -60,7 +65,7 @@ class CrossModalReasoning(nn.Module):
 
 
 class MotionEncoder(nn.Module):
-    """Rates of one stage's streams to motion features, and the projections of that stage's answer."""
+    """Rates of one stage's streams to motion features, one encoder each."""
 
     def __init__(self, visual: int, audio: int, config: ModelConfig) -> None:
         super().__init__()
@@ -76,7 +81,8 @@ class Readout(nn.Module):
         super().__init__()
         self.motion = MotionEncoder(visual, audio, config) if config.use_motion else None
         self.reasoning = CrossModalReasoning(config) if config.use_reasoning and config.use_motion else None
-        self.project_video, self.project_audio = _projection(config), _projection(config)
+        widths = (config.context_width, config.encoder_hidden, config.embedding_width)
+        self.project_video, self.project_audio = (make_projection(*widths, config.dropout_projection) for _ in range(2))
 
     def forward(
         self,
@@ -110,13 +116,6 @@ class Answer(nn.Module):
         visual_context: torch.Tensor,
         audio_context: torch.Tensor,
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return θ_v and (θ_v + θ_a) / 2."""
+        """Return θ_v and θ_o."""
         video, audio = self.readout(visual_motion_rate, audio_motion_rate, visual_context, audio_context)
-        return video, (video + audio) / 2
-
-
-def _projection(config: ModelConfig) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Linear(config.context_width, config.encoder_hidden), nn.ReLU(), nn.Dropout(config.dropout_projection),
-        nn.Linear(config.encoder_hidden, config.embedding_width),
-    )  # fmt: skip
+        return video, joint_embedding(video, audio)

@@ -12,8 +12,6 @@ from math import prod
 import torch
 from torch import nn
 
-from hardware_profiles.errors import ConfigError
-
 from .config import ModelConfig
 from .neurons import DynamicNeurons, initial_weights, make_linear
 
@@ -35,7 +33,6 @@ class Stem(nn.Module):
             self.tokens, self.hidden = 1, config.channels
             self.first: nn.Module = make_linear(shape[0], config.channels)
             self.second: nn.Module = make_linear(config.channels, config.channels)
-            first_inputs = shape[0]
         else:
             middle = max(config.num_groups, config.channels // 2)
             places = [_halved(extent) for extent in shape[1:]]
@@ -44,10 +41,7 @@ class Stem(nn.Module):
             self.first = _convolution(shape[0], middle, len(places))
             self.second = _convolution(middle, config.channels, len(places))
             self.middle_shape = (middle, *places)
-            first_inputs = prod(shape)
-        if first_inputs % config.num_groups:
-            raise ConfigError(f"num_groups {config.num_groups}: must divide the {first_inputs} event channels")
-        self.neurons = DynamicNeurons(first_inputs, config)
+        self.neurons = DynamicNeurons(prod(shape), config)
 
     def forward(self, events: torch.Tensor, context: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return (currents `[…, tokens·channels]`, spikes of the first layer `[…, hidden]`)."""

@@ -133,6 +133,7 @@ def test_a_foreign_checkpoint_is_refused(made: dict[str, Any], message: str) -> 
         ({"blocks": (1,)}, "one positive number for each"),
         ({"architecture": "mdst", "steps": (8, 4)}, "'mdst' has one stage"),
         ({"channels": 9}, "multiple of num_groups"),
+        ({"architecture": "mdst", "widths": (16,)}, "needs a second layer"),
         ({"context_heads": 3}, "must divide context_width"),
         ({"beta": 1.0}, "0 < beta < 1"),
         ({"dropout_decoder": 1.0}, "0 to below 1"),
@@ -146,6 +147,8 @@ def test_shapes_that_do_not_fit_are_refused(changes: dict[str, Any], message: st
 def test_attention_over_one_token_is_refused() -> None:
     with pytest.raises(ConfigError, match="attention over one token is vacuous; set attention = 'none'"):
         model(FLAT)
+    with pytest.raises(ConfigError, match="num_groups 3: must divide the 128 inputs of every layer"):
+        model(SIZES, architecture="mdst", num_groups=3, widths=(24, 15))
     with pytest.raises(ConfigError, match="the first must be the 8 time steps"):
         model(SIZES, steps=(16, 8, 4))
 
